@@ -6,11 +6,12 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::cargo;
 use crate::tree;
 
 /// Tests that run for hours; they are started by hand.
@@ -38,8 +39,11 @@ struct Step {
 /// Runs all steps and says whether none failed.
 pub fn run() -> Result<bool> {
     let root = tree::workspace_root();
-    let facts =
-        Facts { nextest: has_subcommand("nextest"), deny: has_subcommand("deny"), is_root: is_root()? };
+    let facts = Facts {
+        nextest: has_subcommand(&root, "nextest"),
+        deny: has_subcommand(&root, "deny"),
+        is_root: is_root()?,
+    };
     let mut results = Vec::new();
     for step in steps(&facts) {
         let started = Instant::now();
@@ -76,18 +80,18 @@ fn steps(facts: &Facts) -> Vec<Step> {
     let skip = |name, reason: &str| Step { name, commands: Err(reason.to_owned()) };
     let mut steps = vec![
         step("fmt", &["fmt --all --check"]),
-        step("clippy", &["clippy --workspace --all-targets --quiet -- -D warnings"]),
+        step("clippy", &["clippy --locked --workspace --all-targets --quiet -- -D warnings"]),
         step("tidy", &["xtask tidy"]),
         step("layers", &["xtask layers"]),
         match facts.deny {
             true => step("deny", &["deny --offline check bans licenses sources"]),
             false => skip("deny", "cargo-deny is not installed; deny.toml was not checked"),
         },
-        step("doc", &["doc --workspace --no-deps --quiet"]),
-        step("build", &["build --workspace --bins"]),
+        step("doc", &["doc --locked --workspace --no-deps --quiet"]),
+        step("build", &["build --locked --workspace --bins"]),
     ];
     steps.push(Step { name: "test", commands: Ok(test_commands(facts)) });
-    steps.push(step("doctest", &["test --doc --package metanode-types"]));
+    steps.push(step("doctest", &["test --locked --doc --package metanode-types"]));
     if !facts.is_root {
         steps.push(skip("test (root)", "tests named *_needs_root were left out: this process is not root"));
     }
@@ -101,14 +105,16 @@ fn test_commands(facts: &Facts) -> Vec<Vec<String>> {
         if !facts.is_root {
             chosen.push_str(&format!(" and not test(/{ROOT}$/)"));
         }
-        let mut command = split("nextest run --workspace --profile ci --no-tests fail -E");
+        let mut command = split("nextest run --locked --workspace --profile ci --no-tests fail -E");
         command.push(chosen);
         return vec![command];
     }
-    let quick =
-        format!("test --workspace --lib --bins --tests -- --skip {NEVER} --skip {SLOW} --skip {ROOT}");
+    let quick = format!(
+        "test --locked --workspace --lib --bins --tests -- --skip {NEVER} --skip {SLOW} --skip {ROOT}"
+    );
     let alone = if facts.is_root { format!("{SLOW} {ROOT}") } else { format!("{SLOW} --skip {ROOT}") };
-    let serial = format!("test --workspace --lib --bins --tests -- {alone} --skip {NEVER} --test-threads 1");
+    let serial =
+        format!("test --locked --workspace --lib --bins --tests -- {alone} --skip {NEVER} --test-threads 1");
     vec![split(&quick), split(&serial)]
 }
 
@@ -119,9 +125,8 @@ fn split(command: &str) -> Vec<String> {
 fn run_all(root: &Path, commands: &[Vec<String>]) -> Result<bool> {
     for command in commands {
         println!("cargo {}", command.join(" "));
-        let status = cargo()
+        let status = cargo::command(root)
             .args(command)
-            .current_dir(root)
             .env("RUSTDOCFLAGS", "-D warnings")
             .status()
             .with_context(|| format!("start cargo {}", command.join(" ")))?;
@@ -132,12 +137,9 @@ fn run_all(root: &Path, commands: &[Vec<String>]) -> Result<bool> {
     Ok(true)
 }
 
-fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-}
-
-fn has_subcommand(name: &str) -> bool {
-    let status = cargo().args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+fn has_subcommand(root: &Path, name: &str) -> bool {
+    let status =
+        cargo::command(root).args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 

@@ -5,6 +5,7 @@
 //! `xtask/ratchet.toml`.
 #![forbid(unsafe_code)]
 
+mod cargo;
 mod ci;
 mod layers;
 mod source;

@@ -91,7 +91,11 @@ fn opening(source: &Source, findings: &mut Vec<Finding>) {
         let text = "a file opens with a `//!` paragraph: what it owns, what it refuses, its invariants";
         findings.push(Finding::new("opening", &source.path, 1, text));
     }
-    let is_root = source.path.ends_with("/src/lib.rs") || source.path.ends_with("/src/main.rs");
+    let is_root = ["/src/lib.rs", "/src/main.rs"].iter().any(|root| source.path.ends_with(root))
+        || source
+            .path
+            .split_once("/src/bin/")
+            .is_some_and(|(_, file)| !file.contains('/') || file.ends_with("/main.rs"));
     let forbids = source.code.contains("#![forbid(unsafe_code)]");
     if is_root && !forbids && !source.path.starts_with(UNSAFE_CRATE) {
         findings.push(Finding::new("unsafe", &source.path, 1, "a crate root says `#![forbid(unsafe_code)]`"));

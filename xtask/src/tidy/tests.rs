@@ -55,6 +55,8 @@ fn a_source_without_an_opening_paragraph_is_found() {
 fn a_crate_root_must_forbid_unsafe_code() {
     assert_eq!(broken("a/src/lib.rs", "fn f() {}\n"), [("unsafe", 1)]);
     assert_eq!(broken("a/src/main.rs", "// #![forbid(unsafe_code)]\n"), [("unsafe", 1)]);
+    assert_eq!(broken("a/src/bin/tool.rs", ""), [("unsafe", 1)]);
+    assert_eq!(broken("a/src/bin/tool/part.rs", ""), []);
     assert_eq!(broken("a/src/lib.rs", "#![forbid(unsafe_code)]\n"), []);
     assert_eq!(broken("runtime/cage/src/lib.rs", ""), []);
 }
