@@ -1,0 +1,504 @@
+//! Receipts: what the state machine certifies happened.
+//!
+//! Owns the one envelope and the bodies of the four tiers. All receipts of a chain stand in one append-only
+//! RFC 9162 log whose size and root every header commits. A receipt has no signature of its own: its author's
+//! is that of the transaction that caused it, its authority is the certificate. Receipts of one subject form
+//! a chain: `seq` counts from 0, `previous` names the predecessor, `before` equals the predecessor's `after`.
+//! Only `state` makes receipts.
+
+use crate::cage_report::CageReport;
+use crate::codec::{self, DecodeError, bounded_vec};
+use crate::hash::{Domain, Hash, hash_value};
+use crate::ids::{Address, ContentDigest, Digest, Name, ReceiptId, TxId};
+use crate::limits::{MAX_REASONS, MAX_RECEIPT_BYTES};
+use crate::merkle;
+use crate::params::{SecurityProfile, Usage};
+use crate::quantity::Amount;
+use crate::tx::ShortText;
+use crate::workload::{ReplicaId, Resources};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// The four tiers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// What was done.
+    Action,
+    /// The rules under which a deployment was admitted.
+    Agreement,
+    /// The admission decision.
+    Pipeline,
+    /// Who paid whom.
+    Economic,
+}
+
+impl std::fmt::Display for Tier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Tier::Action => "action",
+            Tier::Agreement => "agreement",
+            Tier::Pipeline => "pipeline",
+            Tier::Economic => "economic",
+        })
+    }
+}
+
+/// What a receipt is about. Each subject has one chain of receipts.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// What an account has spent.
+    Account(Address),
+    /// A node's registration and life.
+    Node(Address),
+    /// A cluster.
+    Cluster(Name),
+    /// A deployment, with its escrow.
+    Deployment(Name),
+    /// One replica's assignment and cage.
+    Replica(ReplicaId),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Subject::Account(a) => write!(f, "account {}", a.short()),
+            Subject::Node(a) => write!(f, "node {}", a.short()),
+            Subject::Cluster(n) => write!(f, "cluster {n}"),
+            Subject::Deployment(n) => write!(f, "deployment {n}"),
+            Subject::Replica(r) => write!(f, "replica {r}"),
+        }
+    }
+}
+
+/// Why a replica left its node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnassignReason {
+    /// The node was silent for the node timeout.
+    NodeLost,
+    /// The deployment was scaled down.
+    ScaledDown,
+    /// The deployment was stopped by its owner.
+    Stopped,
+    /// The escrow is used up.
+    EscrowUsedUp,
+    /// The node could not start the cage.
+    Refused,
+    /// The node registered again with less than it held.
+    NodeChanged,
+}
+
+/// Body of an Action receipt.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
+pub enum Action {
+    /// A node registered or updated its registration.
+    NodeRegistered {
+        /// Name the node chose.
+        name: Name,
+        /// Boot id at registration.
+        boot_id: u64,
+        /// What it offers.
+        capacity: Resources,
+    },
+    /// A node was silent for the node timeout.
+    NodeLost,
+    /// A lost node's heartbeat arrived.
+    NodeReturned {
+        /// Boot id of the heartbeat.
+        boot_id: u64,
+    },
+    /// A cluster was created.
+    ClusterCreated,
+    /// A deployment was admitted.
+    Deployed {
+        /// Digest of its workload.
+        workload: Digest,
+        /// Image that it runs.
+        image: ContentDigest,
+        /// Replicas asked for.
+        replicas: u32,
+        /// Counts deployments under this name.
+        generation: u64,
+    },
+    /// The number of replicas changed.
+    Scaled {
+        /// Replicas before.
+        from: u32,
+        /// Replicas after.
+        to: u32,
+    },
+    /// A deployment was ordered to stop.
+    StopOrdered {
+        /// By its owner, or because the escrow is used up.
+        reason: UnassignReason,
+    },
+    /// Every replica of a job has ended, or every copy of a stopped deployment is gone.
+    Finished {
+        /// Replicas that ended with exit code zero (jobs).
+        succeeded: u32,
+        /// Replicas that did not (jobs).
+        failed: u32,
+    },
+    /// A replica was placed on a node.
+    Assigned {
+        /// Node that must run it.
+        node: Address,
+        /// Fencing token.
+        epoch: u64,
+        /// Digest of the workload.
+        workload: Digest,
+        /// Image to run.
+        image: ContentDigest,
+    },
+    /// A replica left its node.
+    Unassigned {
+        /// Node that held it.
+        node: Address,
+        /// Epoch that ended.
+        epoch: u64,
+        /// Why.
+        reason: UnassignReason,
+    },
+    /// The assigned node started the cage.
+    Started {
+        /// Node.
+        node: Address,
+        /// Epoch under which it acted.
+        epoch: u64,
+        /// Receipt of the assignment.
+        assignment: ReceiptId,
+        /// Image that runs.
+        image: ContentDigest,
+    },
+    /// A service's health changed.
+    Health {
+        /// Node.
+        node: Address,
+        /// Epoch under which it acted.
+        epoch: u64,
+        /// Receipt of the assignment.
+        assignment: ReceiptId,
+        /// Whether the check passes.
+        healthy: bool,
+    },
+    /// The cage ended.
+    Exited {
+        /// Node.
+        node: Address,
+        /// Epoch under which it acted.
+        epoch: u64,
+        /// Receipt of the assignment.
+        assignment: ReceiptId,
+        /// What the cage measured.
+        report: CageReport,
+        /// Restarts by the node itself.
+        restarts: u32,
+    },
+    /// The assigned node could not start the cage.
+    Refused {
+        /// Node.
+        node: Address,
+        /// Epoch under which it acted.
+        epoch: u64,
+        /// Receipt of the assignment.
+        assignment: ReceiptId,
+        /// Why.
+        reason: ShortText,
+    },
+    /// A transaction failed in execution; its fee was charged, nothing else changed.
+    Failed {
+        /// Kind of the transaction.
+        kind: ShortText,
+        /// Stable error code.
+        code: u32,
+        /// Why.
+        reason: ShortText,
+    },
+}
+
+impl Action {
+    /// Receipt of the assignment under which the action was taken, if it is a node's report.
+    pub fn assignment(&self) -> Option<ReceiptId> {
+        match self {
+            Action::Started { assignment, .. }
+            | Action::Health { assignment, .. }
+            | Action::Exited { assignment, .. }
+            | Action::Refused { assignment, .. } => Some(*assignment),
+            _ => None,
+        }
+    }
+
+    /// Node and epoch of an action that concerns one.
+    pub fn node_epoch(&self) -> Option<(Address, u64)> {
+        match self {
+            Action::Assigned { node, epoch, .. }
+            | Action::Unassigned { node, epoch, .. }
+            | Action::Started { node, epoch, .. }
+            | Action::Health { node, epoch, .. }
+            | Action::Exited { node, epoch, .. }
+            | Action::Refused { node, epoch, .. } => Some((*node, *epoch)),
+            _ => None,
+        }
+    }
+
+    /// Stable name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::NodeRegistered { .. } => "node-registered",
+            Action::NodeLost => "node-lost",
+            Action::NodeReturned { .. } => "node-returned",
+            Action::ClusterCreated => "cluster-created",
+            Action::Deployed { .. } => "deployed",
+            Action::Scaled { .. } => "scaled",
+            Action::StopOrdered { .. } => "stop-ordered",
+            Action::Finished { .. } => "finished",
+            Action::Assigned { .. } => "assigned",
+            Action::Unassigned { .. } => "unassigned",
+            Action::Started { .. } => "started",
+            Action::Health { .. } => "health",
+            Action::Exited { .. } => "exited",
+            Action::Refused { .. } => "refused",
+            Action::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// Body of an Agreement receipt: the rules under which a deployment was admitted.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Cluster whose rules apply.
+    pub cluster: Name,
+    /// Row of the chain's security table that applies.
+    pub profile: SecurityProfile,
+    /// Limits of one replica.
+    pub limits: Resources,
+    /// Replicas admitted.
+    pub replicas: u32,
+    /// Digest of the workload.
+    pub workload: Digest,
+    /// Who pays.
+    pub payer: Address,
+    /// Escrow that covers the use.
+    pub deposit: Amount,
+}
+
+impl Agreement {
+    /// Digest that seeds and later receipts refer to.
+    pub fn digest(&self) -> Digest {
+        Digest(hash_value(Domain::Agreement, self))
+    }
+}
+
+/// Verdict of admission; the most severe rule wins.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Light {
+    /// Admitted.
+    Green,
+    /// Held for approval.
+    Yellow,
+    /// Refused.
+    Red,
+}
+
+/// What one admission rule said.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct RuleOutcome {
+    /// Stable name of the rule.
+    pub rule: ShortText,
+    /// Its verdict.
+    pub light: Light,
+    /// Why.
+    pub reason: ShortText,
+}
+
+/// Body of a Pipeline receipt: the admission decision.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// The verdict.
+    pub light: Light,
+    /// Every rule that was asked, in order.
+    pub rules: Vec<RuleOutcome>,
+    /// Digest of the workload that was judged.
+    pub workload: Digest,
+}
+
+impl BorshDeserialize for Pipeline {
+    fn deserialize_reader<R: borsh::io::Read>(r: &mut R) -> borsh::io::Result<Self> {
+        Ok(Pipeline {
+            light: Light::deserialize_reader(r)?,
+            rules: bounded_vec(r, MAX_REASONS)?,
+            workload: Digest::deserialize_reader(r)?,
+        })
+    }
+}
+
+/// Who holds money.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// An account.
+    Account(Address),
+    /// A deployment's escrow.
+    Escrow(Name),
+    /// Taken out of the supply.
+    Burned,
+}
+
+/// One side of a booking: positive = credited, negative = debited, in micro-units.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Posting {
+    /// Whose.
+    pub holder: Holder,
+    /// Change in micro-units; fits JSON as a string.
+    #[serde(with = "signed_text")]
+    pub delta: i128,
+}
+
+mod signed_text {
+    use serde::{Deserializer, Serializer};
+    pub fn serialize<S: Serializer>(v: &i128, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(v)
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<i128, D::Error> {
+        <String as serde::Deserialize>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Why money moved.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "economic")]
+pub enum EconomicKind {
+    /// A transfer, with its fee.
+    Transfer {
+        /// Receiving account.
+        to: Address,
+        /// Amount moved.
+        amount: Amount,
+        /// Fee paid.
+        fee: Amount,
+    },
+    /// A fee alone.
+    Fee {
+        /// Fee paid.
+        fee: Amount,
+    },
+    /// Escrow put up for a deployment, with the transaction's fee.
+    Escrowed {
+        /// Deployment.
+        deployment: Name,
+        /// Put in escrow.
+        amount: Amount,
+        /// Fee paid.
+        fee: Amount,
+    },
+    /// Metered use was paid from the escrow.
+    Charged {
+        /// Replica that used it.
+        replica: ReplicaId,
+        /// Node that is paid.
+        node: Address,
+        /// Use that is paid for (after the cap of declared limits x elapsed time).
+        usage: Usage,
+        /// Use x tariff.
+        price: Amount,
+        /// What the escrow could pay of it.
+        charged: Amount,
+        /// Part of the charge that was burned.
+        burned: Amount,
+    },
+    /// What was left in escrow went back to the payer.
+    Refunded {
+        /// Deployment.
+        deployment: Name,
+        /// Amount returned.
+        amount: Amount,
+    },
+}
+
+/// Body of an Economic receipt.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, Serialize, Deserialize)]
+pub struct Economic {
+    /// Why.
+    #[serde(flatten)]
+    pub kind: EconomicKind,
+    /// Double entry: the deltas sum to zero.
+    pub postings: Vec<Posting>,
+}
+
+impl BorshDeserialize for Economic {
+    fn deserialize_reader<R: borsh::io::Read>(r: &mut R) -> borsh::io::Result<Self> {
+        Ok(Economic { kind: EconomicKind::deserialize_reader(r)?, postings: bounded_vec(r, 16)? })
+    }
+}
+
+/// Body of a receipt, by tier.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReceiptBody {
+    /// What was done.
+    Action(Action),
+    /// The rules of an admission.
+    Agreement(Agreement),
+    /// The decision of an admission.
+    Pipeline(Pipeline),
+    /// Who paid whom.
+    Economic(Economic),
+}
+
+/// A receipt. Its id is its hash; its leaf in the log is `leaf_hash(borsh(receipt))`.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Receipt {
+    /// What it is about.
+    pub subject: Subject,
+    /// Position in the subject's chain, from 0.
+    pub seq: u64,
+    /// Predecessor in the subject's chain.
+    pub previous: Option<ReceiptId>,
+    /// Height of the block that made it.
+    pub height: u64,
+    /// Index in the block of the transaction that caused it; `None` for placement at the block's end.
+    pub tx_index: Option<u32>,
+    /// Id of that transaction.
+    pub tx: Option<TxId>,
+    /// Digest of the subject's record before (zero = absent).
+    pub before: Digest,
+    /// Digest of the subject's record after (zero = absent).
+    pub after: Digest,
+    /// What happened.
+    pub body: ReceiptBody,
+}
+
+impl Receipt {
+    /// The receipt's id.
+    pub fn id(&self) -> ReceiptId {
+        ReceiptId(hash_value(Domain::Receipt, self))
+    }
+    /// Its leaf in the receipts log.
+    pub fn leaf(&self) -> Hash {
+        merkle::leaf_hash(&codec::encode(self))
+    }
+    /// Its tier.
+    pub fn tier(&self) -> Tier {
+        match self.body {
+            ReceiptBody::Action(_) => Tier::Action,
+            ReceiptBody::Agreement(_) => Tier::Agreement,
+            ReceiptBody::Pipeline(_) => Tier::Pipeline,
+            ReceiptBody::Economic(_) => Tier::Economic,
+        }
+    }
+    /// Decodes bytes from outside.
+    pub fn decode(bytes: &[u8]) -> Result<Receipt, DecodeError> {
+        codec::decode("receipt", bytes, MAX_RECEIPT_BYTES)
+    }
+}
+
+/// Leaf 0 of every receipts log: the genesis hash.
+pub fn genesis_leaf(chain: &crate::ids::ChainId) -> Hash {
+    merkle::leaf_hash(&chain.0)
+}
