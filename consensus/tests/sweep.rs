@@ -1,0 +1,118 @@
+//! Sweeps of seeded runs: agreement, progress and honesty under loss, partitions, crashes and one liar.
+//!
+//! A failing seed is named in the panic; `METANODE_SIM_SEED=<seed> cargo nextest run -p metanode-consensus --test
+//! sweep` runs only that one.
+
+mod sim;
+
+use sim::{Failure, Mutation, Plan, Sim};
+
+fn seeds(n: u64) -> Vec<u64> {
+    match std::env::var("METANODE_SIM_SEED") {
+        Ok(seed) => vec![seed.parse().expect("METANODE_SIM_SEED is a number")],
+        Err(_) => (1..=n).collect(),
+    }
+}
+
+fn clean(plan: Plan, heights: u64) -> Sim {
+    let seed = plan.seed;
+    let mut sim = Sim::new(plan);
+    sim.run(heights, 600_000);
+    assert_eq!(sim.failures, [], "METANODE_SIM_SEED={seed}");
+    sim
+}
+
+#[test]
+fn a_quiet_network_decides_in_round_zero() {
+    for seed in seeds(10) {
+        let sim = clean(Plan::quiet(seed, 4), 20);
+        for cert in sim.nodes.iter().flat_map(|n| n.disk.certificates.values()) {
+            assert_eq!(cert.round, 0, "seed {seed}, height {}", cert.height);
+        }
+    }
+}
+
+#[test]
+fn storms_with_a_liar_never_fork_and_always_go_on() {
+    let (mut crashes, mut evidence) = (0, 0);
+    for seed in seeds(60) {
+        let sim = clean(Plan::stormy(seed), 8);
+        crashes += sim.crashes;
+        evidence += sim.evidence.len();
+    }
+    assert!(crashes > 60, "the storm must crash nodes: {crashes}");
+    assert!(evidence > 60, "the liar must be caught: {evidence}");
+}
+
+#[test]
+fn seven_validators_with_unequal_power_and_a_follower() {
+    for seed in seeds(10) {
+        let mut plan = Plan { nodes: 8, followers: vec![7], ..Plan::stormy(seed) };
+        plan.sets = vec![(1, vec![10, 20, 30, 15, 10, 10, 5, 0])];
+        clean(plan, 6);
+    }
+}
+
+#[test]
+fn the_validator_set_changes_between_heights() {
+    for seed in seeds(20) {
+        let mut plan = Plan { nodes: 5, liar: None, spare_crash: vec![], ..Plan::stormy(seed) };
+        plan.sets = vec![
+            (1, vec![1, 1, 1, 1, 0]),
+            (4, vec![1, 1, 1, 1, 3]),
+            (7, vec![0, 1, 1, 1, 3]),
+            (9, vec![2, 1, 1, 1, 1]),
+        ];
+        clean(plan, 11);
+    }
+}
+
+#[test]
+fn real_signatures_in_a_storm() {
+    for seed in seeds(3) {
+        clean(Plan { real_bls: true, ..Plan::stormy(seed) }, 3);
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in seeds(5) {
+        let traces: Vec<_> = (0..2).map(|_| clean(Plan::stormy(seed), 5).trace).collect();
+        assert_eq!(traces[0], traces[1], "seed {seed}");
+    }
+}
+
+fn mutated(mutation: Mutation, seed: u64) -> Sim {
+    let mut sim = Sim::new(Plan { mutation: Some(mutation), liar: None, spare_crash: vec![], ..Plan::stormy(seed) });
+    sim.run(8, 120_000);
+    sim
+}
+
+fn double_signed(sim: &Sim) -> bool {
+    sim.failures.iter().any(|f| matches!(f, Failure::DoubleSign { .. }))
+}
+
+#[test]
+fn mutation_forgetting_log_and_guard_is_caught_as_double_signing() {
+    let caught = (1..=20).filter(|seed| double_signed(&mutated(Mutation::ForgetLogAndGuard, *seed))).count();
+    assert!(caught >= 15, "the checker must see double signatures: {caught} of 20 runs");
+}
+
+#[test]
+fn mutation_forgetting_only_the_log_mutes_instead_of_double_signing() {
+    let mut muted = 0;
+    for seed in 1..=20 {
+        let sim = mutated(Mutation::ForgetLog, seed);
+        assert!(!double_signed(&sim), "seed {seed}: {:?}", sim.failures);
+        muted += sim.muted;
+    }
+    assert!(muted > 20, "the guard must have been ahead of the log: {muted}");
+}
+
+#[test]
+fn mutation_forgetting_only_the_guard_is_covered_by_the_log() {
+    for seed in 1..=20 {
+        let sim = mutated(Mutation::ForgetGuard, seed);
+        assert_eq!(sim.failures, [], "seed {seed}");
+    }
+}
