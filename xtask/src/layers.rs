@@ -3,7 +3,8 @@
 //! Owns the layer table; a new crate or a new edge is a change here and an ADR. An edge is a Cargo
 //! dependency of any kind (normal, dev, build), a `metanode_x` path in a source, or a `#[path]`/`include!`
 //! that reaches into another crate. Refuses a workspace member that is not in the table, so a crate can not
-//! enter unseen. The rule itself is pure; only `check` starts cargo, and `cargo tree` may fetch crates that a fresh machine does not have yet.
+//! enter unseen. The rule itself is pure; only `check` starts cargo, and `cargo tree` may fetch crates that
+//! a fresh machine does not have yet.
 
 mod edges;
 #[cfg(test)]

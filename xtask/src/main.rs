@@ -8,6 +8,7 @@
 mod cargo;
 mod ci;
 mod layers;
+mod licences;
 mod source;
 mod tidy;
 mod tree;
@@ -20,9 +21,10 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   layers          fail on an import that is not from a lower layer
+  licences        fail on a licence or crate that deny.toml does not allow
   tidy            fail on a broken rule about sources, scripts or documents
   tidy --update   lower the recorded exceptions in xtask/ratchet.toml (never raises one)
-  ci              fmt, clippy, tidy, layers, deny, doc, tests; a summary at the end
+  ci              fmt, clippy, tidy, layers, licences, deny, doc, build, tests; a summary at the end
 
 exit code: 0 all checks passed, 1 a check failed, 2 wrong usage or a check could not run";
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["layers"] => run_layers(),
+        ["licences"] => run_licences(),
         ["tidy"] => run_tidy(false),
         ["tidy", "--update"] => run_tidy(true),
         ["ci"] => ci::run(),
@@ -58,6 +61,12 @@ fn run_layers() -> anyhow::Result<bool> {
     let report = layers::check(&tree)?;
     println!("layers: {}", report.summary);
     Ok(print_findings("layers", &report.findings))
+}
+
+fn run_licences() -> anyhow::Result<bool> {
+    let report = licences::check(&Tree::load(&tree::workspace_root())?)?;
+    println!("licences: {}", report.summary);
+    Ok(print_findings("licences", &report.findings))
 }
 
 fn run_tidy(update: bool) -> anyhow::Result<bool> {
