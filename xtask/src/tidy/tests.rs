@@ -217,9 +217,11 @@ fn manifests_take_versions_and_lints_from_the_workspace() {
     };
     let lints = "[lints]\nworkspace = true\n";
     let off = "hex = { version = \"1\", default-features = false }";
-    assert_eq!(check(off, &format!("[dependencies]\nhex.workspace = true\n{lints}")), 0);
-    assert_eq!(check("hex = \"1\"", lints), 1);
-    assert_eq!(check(off, ""), 1);
+    let good = format!("[dependencies]\nhex.workspace = true\n{lints}");
+    assert_eq!(check(off, &good), 0);
+    assert_eq!(check("hex = \"1\"", &good), 1, "default features are on");
+    assert_eq!(check(off, lints), 1, "nobody uses hex");
+    assert_eq!(check(off, "[dependencies]\nhex.workspace = true\n"), 1, "no lints");
     assert_eq!(check(off, &format!("[dev-dependencies]\nhex = \"1\"\n{lints}")), 1);
     assert_eq!(check(off, &format!("[target.'cfg(unix)'.dependencies]\nhex = \"1\"\n{lints}")), 1);
 }
