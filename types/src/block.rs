@@ -18,7 +18,17 @@ pub const HEADER_VERSION: u16 = 1;
 
 /// State modules, each with a tree of its own, in the order of their roots.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Module {
@@ -130,7 +140,8 @@ impl Serialize for ModuleRoots {
 }
 impl<'de> Deserialize<'de> for ModuleRoots {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let mut map = <std::collections::BTreeMap<String, crate::ids::Digest> as serde::Deserialize>::deserialize(d)?;
+        let mut map =
+            <std::collections::BTreeMap<String, crate::ids::Digest> as serde::Deserialize>::deserialize(d)?;
         let mut out = [[0; 32]; 5];
         for (m, slot) in Module::ALL.iter().zip(&mut out) {
             *slot = map.remove(m.name()).ok_or_else(|| serde::de::Error::missing_field(m.name()))?.0;
@@ -217,7 +228,10 @@ impl Block {
             Some(c) => {
                 expect(h.height > 1 && c.height + 1 == h.height, "height")?;
                 expect(c.block == h.parent, "parent")?;
-                expect(h.last_commit == LastCommit { signers: c.signers.clone(), round: c.round }, "last_commit")?;
+                expect(
+                    h.last_commit == LastCommit { signers: c.signers.clone(), round: c.round },
+                    "last_commit",
+                )?;
             }
         }
         expect(self.last_certificate.is_some() || h.last_commit == LastCommit::default(), "last_commit")

@@ -7,8 +7,8 @@
 //! invalid signatures can cancel out. Source: draft-irtf-cfrg-bls-signature, ciphersuite
 //! `BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_`.
 
-use blst::min_pk as blst_pk;
 use blst::BLST_ERROR;
+use blst::min_pk as blst_pk;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -182,7 +182,6 @@ impl std::fmt::Debug for BlsSecret {
         write!(f, "BlsSecret({:?})", self.public())
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -63,6 +63,11 @@ pub struct WitnessRoot {
     pub bytes: u64,
 }
 
+/// Digest of the inputs of a run: the workload (image, arguments, environment, limits) and the seed.
+pub fn inputs_digest(workload: &Digest, seed: &Digest) -> Digest {
+    Digest(crate::hash::hash(crate::hash::Domain::Inputs, &[&workload.0, &seed.0]))
+}
+
 /// What one cage run measured.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +76,7 @@ pub struct CageReport {
     pub level: CageLevel,
     /// Image that ran.
     pub image: ContentDigest,
-    /// Digest of the inputs: the workload, its seed, the limits.
+    /// [`inputs_digest`] of the workload and its seed.
     pub inputs: Digest,
     /// How it ended.
     pub exit: ExitStatus,

@@ -62,7 +62,8 @@ impl Serialize for Bitmap {
 }
 impl<'de> Deserialize<'de> for Bitmap {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let bytes = hex::decode(<String as serde::Deserialize>::deserialize(d)?).map_err(serde::de::Error::custom)?;
+        let bytes =
+            hex::decode(<String as serde::Deserialize>::deserialize(d)?).map_err(serde::de::Error::custom)?;
         if bytes.len() > MAX_VALIDATORS / 8 || bytes.last() == Some(&0) {
             return Err(serde::de::Error::custom("not a canonical bitmap"));
         }
@@ -112,7 +113,12 @@ pub enum CertificateError {
 impl Certificate {
     /// The content that every signer precommitted.
     pub fn vote(&self) -> VoteContent {
-        VoteContent { kind: VoteKind::Precommit, height: self.height, round: self.round, block: Some(self.block) }
+        VoteContent {
+            kind: VoteKind::Precommit,
+            height: self.height,
+            round: self.round,
+            block: Some(self.block),
+        }
     }
 
     /// Voting power of the signers, or an error when a bit lies outside `set`.

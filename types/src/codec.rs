@@ -60,7 +60,10 @@ pub(crate) fn invalid(why: impl Into<String>) -> borsh::io::Error {
 }
 
 /// Borsh decoding of a vector with at most `max` elements; the bound is checked before allocation.
-pub fn bounded_vec<T: BorshDeserialize, R: borsh::io::Read>(r: &mut R, max: usize) -> borsh::io::Result<Vec<T>> {
+pub fn bounded_vec<T: BorshDeserialize, R: borsh::io::Read>(
+    r: &mut R,
+    max: usize,
+) -> borsh::io::Result<Vec<T>> {
     let len = u32::deserialize_reader(r)? as usize;
     if len > max {
         return Err(invalid(format!("{len} elements, at most {max} are allowed")));

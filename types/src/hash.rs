@@ -58,8 +58,8 @@ pub enum Domain {
     Seed,
     /// A proof bundle's trailing checksum.
     Bundle,
-    /// Proof of possession of an account key by a node (registration).
-    NodeBinding,
+    /// Inputs of a cage run: workload and seed.
+    Inputs,
 }
 
 impl Domain {
@@ -88,7 +88,7 @@ impl Domain {
         Domain::Agreement,
         Domain::Seed,
         Domain::Bundle,
-        Domain::NodeBinding,
+        Domain::Inputs,
     ];
 
     /// The domain's byte string. Frozen: changing one changes every digest of that type.
@@ -117,7 +117,7 @@ impl Domain {
             Domain::Agreement => "metanode/agreement/v1",
             Domain::Seed => "metanode/seed/v1",
             Domain::Bundle => "metanode/bundle/v1",
-            Domain::NodeBinding => "metanode/node-binding/v1",
+            Domain::Inputs => "metanode/inputs/v1",
         }
     }
 }

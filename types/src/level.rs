@@ -9,7 +9,17 @@ use std::{fmt, str::FromStr};
 
 /// How determined a cage run was: `contained < pinned < reproduced < replayed`.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum CageLevel {
@@ -25,7 +35,17 @@ pub enum CageLevel {
 
 /// Protection that a deployment asks for: `standard < enterprise < high < maximum`.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum SecurityLevel {

@@ -10,6 +10,7 @@
 pub mod account;
 pub mod block;
 pub mod bls;
+pub mod bundle;
 pub mod cage_report;
 pub mod certificate;
 pub mod codec;
@@ -23,5 +24,6 @@ pub mod quantity;
 pub mod receipt;
 pub mod tx;
 pub mod validator;
+pub mod verify;
 pub mod vote;
 pub mod workload;

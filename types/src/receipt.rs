@@ -45,7 +45,9 @@ impl std::fmt::Display for Tier {
 }
 
 /// What a receipt is about. Each subject has one chain of receipts.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
     /// What an account has spent.
@@ -152,6 +154,8 @@ pub enum Action {
         workload: Digest,
         /// Image to run.
         image: ContentDigest,
+        /// Seed of the cage, public: caged randomness is never secret.
+        seed: Digest,
     },
     /// A replica left its node.
     Unassigned {
@@ -294,7 +298,17 @@ impl Agreement {
 
 /// Verdict of admission; the most severe rule wins.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Light {
@@ -339,7 +353,9 @@ impl BorshDeserialize for Pipeline {
 }
 
 /// Who holds money.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holder {
     /// An account.
@@ -431,6 +447,47 @@ pub struct Economic {
     pub postings: Vec<Posting>,
 }
 
+impl Economic {
+    /// Builds the double entry of `kind`, in the one canonical order; zero deltas are left out.
+    ///
+    /// `payer` is the account that pays (or is refunded), `fee_to` the proposer that earns the fee. `None`
+    /// when an amount does not fit an `i128`.
+    pub fn new(kind: EconomicKind, payer: Address, fee_to: Address) -> Option<Economic> {
+        let credit = |a: &Amount| i128::try_from(a.0).ok();
+        let debit = |a: &Amount| credit(a).map(|v| -v);
+        let account = Holder::Account;
+        let rows: Vec<(Holder, i128)> = match &kind {
+            EconomicKind::Transfer { to, amount, fee } => vec![
+                (account(payer), debit(&amount.checked_add(*fee)?)?),
+                (account(*to), credit(amount)?),
+                (account(fee_to), credit(fee)?),
+            ],
+            EconomicKind::Fee { fee } => vec![(account(payer), debit(fee)?), (account(fee_to), credit(fee)?)],
+            EconomicKind::Escrowed { deployment, amount, fee } => vec![
+                (account(payer), debit(&amount.checked_add(*fee)?)?),
+                (Holder::Escrow(deployment.clone()), credit(amount)?),
+                (account(fee_to), credit(fee)?),
+            ],
+            EconomicKind::Charged { replica, node, charged, burned, .. } => vec![
+                (Holder::Escrow(replica.deployment.clone()), debit(charged)?),
+                (account(*node), credit(&charged.checked_sub(*burned)?)?),
+                (Holder::Burned, credit(burned)?),
+            ],
+            EconomicKind::Refunded { deployment, amount } => {
+                vec![(Holder::Escrow(deployment.clone()), debit(amount)?), (account(payer), credit(amount)?)]
+            }
+        };
+        let postings = rows.into_iter().filter(|(_, delta)| *delta != 0);
+        let postings = postings.map(|(holder, delta)| Posting { holder, delta }).collect();
+        Some(Economic { kind, postings })
+    }
+
+    /// True when the deltas sum to zero.
+    pub fn is_balanced(&self) -> bool {
+        self.postings.iter().try_fold(0i128, |sum, p| sum.checked_add(p.delta)) == Some(0)
+    }
+}
+
 impl BorshDeserialize for Economic {
     fn deserialize_reader<R: borsh::io::Read>(r: &mut R) -> borsh::io::Result<Self> {
         Ok(Economic { kind: EconomicKind::deserialize_reader(r)?, postings: bounded_vec(r, 16)? })
@@ -466,9 +523,10 @@ pub struct Receipt {
     pub tx_index: Option<u32>,
     /// Id of that transaction.
     pub tx: Option<TxId>,
-    /// Digest of the subject's record before (zero = absent).
+    /// Digest of the subject's record before. Zero = the subject had no receipt and no record yet; the first
+    /// receipt of every chain (`seq` 0) has zero here, an account's too (its record covers what it *spent*).
     pub before: Digest,
-    /// Digest of the subject's record after (zero = absent).
+    /// Digest of the subject's record after.
     pub after: Digest,
     /// What happened.
     pub body: ReceiptBody,

@@ -332,8 +332,14 @@ impl SignedTx {
         body: TxBody,
     ) -> SignedTx {
         let key = secret.public();
-        let envelope =
-            TxEnvelope { chain_id, sender: key.address(), nonce, valid_until, fee_limit, body_hash: body.digest() };
+        let envelope = TxEnvelope {
+            chain_id,
+            sender: key.address(),
+            nonce,
+            valid_until,
+            fee_limit,
+            body_hash: body.digest(),
+        };
         let signature = secret.sign(&envelope.id().0);
         SignedTx { envelope, body, key, signature }
     }

@@ -77,7 +77,10 @@ impl ValidatorSet {
             if v.power == 0 {
                 return Err(ValidatorSetError::NoPower(v.address()));
             }
-            total = total.checked_add(v.power).filter(|t| *t <= 1 << 60).ok_or(ValidatorSetError::PowerOverflow)?;
+            total = total
+                .checked_add(v.power)
+                .filter(|t| *t <= 1 << 60)
+                .ok_or(ValidatorSetError::PowerOverflow)?;
         }
         Ok(ValidatorSet { members })
     }
@@ -112,7 +115,8 @@ impl ValidatorSet {
     }
     /// RFC 9162 root over the members' encodings: `validators_hash` of the header.
     pub fn hash(&self) -> Hash {
-        let leaves: Vec<Hash> = self.members.iter().map(|v| merkle::leaf_hash(&crate::codec::encode(v))).collect();
+        let leaves: Vec<Hash> =
+            self.members.iter().map(|v| merkle::leaf_hash(&crate::codec::encode(v))).collect();
         merkle::root(&leaves)
     }
 }

@@ -13,7 +13,17 @@ use serde::{Deserialize, Serialize};
 
 /// What kind of program an image holds.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum ImageKind {
@@ -142,7 +152,9 @@ impl Workload {
     /// Checks bounds that the encoding alone does not (used on decode and before signing).
     pub fn validate(&self) -> Result<(), String> {
         if self.args.len() > MAX_ARGS || self.env.len() > MAX_ENV {
-            return Err(format!("at most {MAX_ARGS} arguments and {MAX_ENV} environment variables are allowed"));
+            return Err(format!(
+                "at most {MAX_ARGS} arguments and {MAX_ENV} environment variables are allowed"
+            ));
         }
         let bad = |s: &str| s.len() > MAX_STRING_BYTES || s.contains('\0');
         if let Some(a) = self.args.iter().find(|a| bad(a)) {
@@ -150,7 +162,10 @@ impl Workload {
         }
         for v in &self.env {
             if v.name.is_empty() || v.name.contains('=') || bad(&v.name) || bad(&v.value) {
-                return Err(format!("environment variable {:?} is empty, has '=' or NUL, or is too long", clip(&v.name)));
+                return Err(format!(
+                    "environment variable {:?} is empty, has '=' or NUL, or is too long",
+                    clip(&v.name)
+                ));
             }
         }
         if self.resources.cpu_milli == 0 || self.resources.memory_bytes == 0 || self.resources.pids == 0 {
@@ -158,7 +173,9 @@ impl Workload {
         }
         match &self.kind {
             WorkloadKind::Job { timeout_ms: 0 } => Err("a job's timeout must be above zero".into()),
-            WorkloadKind::Job { timeout_ms } if *timeout_ms > 86_400_000 => Err("a job's timeout is at most a day".into()),
+            WorkloadKind::Job { timeout_ms } if *timeout_ms > 86_400_000 => {
+                Err("a job's timeout is at most a day".into())
+            }
             WorkloadKind::Service { health: Some(h) } => h.validate(),
             _ => Ok(()),
         }
@@ -229,7 +246,17 @@ impl BorshDeserialize for Workload {
 
 /// Names one replica of a deployment.
 #[derive(
-    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
 )]
 #[serde(deny_unknown_fields)]
 pub struct ReplicaId {
@@ -244,4 +271,3 @@ impl std::fmt::Display for ReplicaId {
         write!(f, "{}/{}", self.deployment, self.index)
     }
 }
-

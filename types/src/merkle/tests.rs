@@ -55,7 +55,7 @@ fn agrees_with_ct_merkle_on_roots_inclusion_and_consistency() {
     for n in 1..70usize {
         let data = leaves(n);
         let hashes: Vec<Hash> = data.iter().map(|l| leaf_hash(l)).collect();
-        let mut other: MemoryBackedTree<sha2_for_ct::Sha256, Vec<u8>> = MemoryBackedTree::new();
+        let mut other: MemoryBackedTree<sha2_next::Sha256, Vec<u8>> = MemoryBackedTree::new();
         let mut sizes = Vec::new();
         for d in &data {
             other.push(d.clone());

@@ -1,0 +1,5 @@
+//! placeholder
+/// job
+pub struct WasmJob;
+/// run
+pub fn run_contained(_job: &WasmJob) {}

@@ -1,0 +1,117 @@
+//! Our own WASI preview 1: everything a command module can ask of the world, answered from the spec alone.
+//!
+//! Owns the state behind the calls (`Host`) and their registration (`link`). All 46 functions exist, so every module links;
+//! what is not supported returns its errno (`NOTSOCK` for sockets, `NOSYS` for signals). Refuses host resources of any kind.
+//! Every call costs fuel: a fixed part and one unit per byte moved, so that no cheap call can do dear work.
+
+mod abi;
+mod files;
+mod link;
+mod memfs;
+mod paths;
+mod system;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+
+use super::execute::{Caps, Output};
+use super::spec::{End, Stream, WasmOutcome, WasmSpec};
+use crate::digest::Hasher;
+pub(super) use link::{Exit, link};
+
+/// Most bytes of arguments and environment together.
+const STRINGS_BYTES_MAX: usize = 1 << 20;
+
+/// An output stream: digest of everything, a copy to a writer.
+struct Tee {
+    hasher: Hasher,
+    bytes: u64,
+    // None once it failed: a full disk must not change what the guest does.
+    writer: Option<Box<dyn Write>>,
+}
+
+impl Tee {
+    fn new(writer: Box<dyn Write>) -> Self {
+        Self { hasher: Hasher::default(), bytes: 0, writer: Some(writer) }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.hasher.raw(bytes);
+        self.bytes += bytes.len() as u64;
+        if self.writer.as_mut().is_some_and(|writer| writer.write_all(bytes).is_err()) {
+            self.writer = None;
+        }
+    }
+
+    fn finish(mut self) -> Stream {
+        if let Some(writer) = &mut self.writer {
+            let _ = writer.flush();
+        }
+        Stream { digest: self.hasher.finish(), bytes: self.bytes }
+    }
+}
+
+/// The world of one run.
+pub(super) struct Host {
+    args: Vec<Vec<u8>>,
+    env: Vec<Vec<u8>>,
+    clock: system::Clock,
+    random: ChaCha20Rng,
+    fs: memfs::MemFs,
+    descriptors: BTreeMap<u32, files::Descriptor>,
+    stdin: Vec<u8>,
+    stdin_position: usize,
+    stdout: Tee,
+    stderr: Tee,
+    calls: u64,
+    pub(super) caps: Caps,
+}
+
+impl Host {
+    pub(super) fn new(spec: &WasmSpec, stdin: Vec<u8>, output: Output, caps: Caps) -> Result<Self, String> {
+        let strings = || spec.args.iter().chain(&spec.env);
+        if strings().any(|text| text.contains('\0')) {
+            return Err("an argument or environment entry has a NUL in it".to_owned());
+        }
+        if strings().map(|text| text.len() + 1).sum::<usize>() > STRINGS_BYTES_MAX {
+            return Err(format!("arguments and environment are longer than {STRINGS_BYTES_MAX} bytes"));
+        }
+        let bytes = |texts: &[String]| texts.iter().map(|text| text.clone().into_bytes()).collect();
+        let mut fs = memfs::MemFs::new(spec.limits.files_bytes);
+        for file in &spec.files {
+            fs.place_file(&file.path, &file.bytes)
+                .map_err(|errno| format!("file {:?} cannot be placed: {errno:?}", file.path))?;
+        }
+        fs.work = 0;
+        Ok(Self {
+            args: bytes(&spec.args),
+            env: bytes(&spec.env),
+            clock: system::Clock::new(spec.epoch_ns),
+            random: ChaCha20Rng::from_seed(spec.seed),
+            fs,
+            descriptors: files::Descriptor::standard(),
+            stdin,
+            stdin_position: 0,
+            stdout: Tee::new(output.stdout),
+            stderr: Tee::new(output.stderr),
+            calls: 0,
+            caps,
+        })
+    }
+
+    pub(super) fn sum_up(self, end: End, fuel_used: u64) -> WasmOutcome {
+        WasmOutcome {
+            end,
+            fuel_used,
+            host_calls: self.calls,
+            clock_ns: self.clock.elapsed_ns(),
+            memory_peak_bytes: self.caps.memory_peak(),
+            stdout: self.stdout.finish(),
+            stderr: self.stderr.finish(),
+            tree: self.fs.digest(),
+        }
+    }
+}
