@@ -22,7 +22,7 @@ const SLOW: &str = "_slow";
 const ROOT: &str = "_needs_root";
 
 const NO_DENY: &str =
-    "cargo-deny is not installed; `licences` covers licences and bans, nothing covers sources";
+    "cargo-deny is not installed; `licences` covered its lists, nothing looked for duplicates";
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

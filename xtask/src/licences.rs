@@ -1,4 +1,4 @@
-//! `cargo xtask licences`: the licence and ban lists of `deny.toml`, applied without cargo-deny.
+//! `cargo xtask licences`: the licence, ban and source lists of `deny.toml`, applied without cargo-deny.
 //!
 //! Owns only the reading of `cargo tree` and of licence expressions; the lists themselves stay in
 //! `deny.toml`, so that both programs judge by the same ones. Covers what is built on this platform. A crate
@@ -13,6 +13,7 @@ use crate::cargo;
 use crate::tree::{Finding, Report, Tree};
 
 const LISTS: &str = "deny.toml";
+const LOCK: &str = "Cargo.lock";
 const RULE: &str = "licences";
 /// Not a character of a package name, a version or a licence.
 const SEPARATOR: char = '|';
@@ -24,6 +25,7 @@ const WHOLE_TREE: [&str; 8] =
 struct Lists {
     allowed: Vec<String>,
     banned: Vec<String>,
+    sources: Vec<String>,
 }
 
 /// Judges every package that a build of the workspace on this platform uses.
@@ -36,7 +38,25 @@ pub fn check(tree: &Tree) -> Result<Report> {
         lists.allowed.len(),
         lists.banned.len()
     );
-    Ok(Report { summary, findings: judge(&packages, &lists) })
+    let mut findings = judge(&packages, &lists);
+    findings.extend(judge_sources(tree.text(LOCK).with_context(|| format!("find {LOCK}"))?, &lists)?);
+    Ok(Report { summary, findings })
+}
+
+/// Finds packages of the lock file that come from somewhere else than an allowed registry or this tree.
+fn judge_sources(lock: &str, lists: &Lists) -> Result<Vec<Finding>> {
+    let table: toml::Table = lock.parse().with_context(|| format!("parse {LOCK}"))?;
+    let packages = table.get("package").and_then(toml::Value::as_array);
+    let mut findings = Vec::new();
+    for package in packages.with_context(|| format!("find packages in {LOCK}"))? {
+        let name = package.get("name").and_then(toml::Value::as_str).unwrap_or("a package without a name");
+        if let Some(source) = package.get("source").and_then(toml::Value::as_str)
+            && !lists.sources.iter().any(|allowed| allowed == source)
+        {
+            findings.push(Finding::new(RULE, LOCK, 0, format!("{name} comes from {source}")));
+        }
+    }
+    Ok(findings)
 }
 
 fn read_lists(text: &str) -> Result<Lists> {
@@ -47,7 +67,10 @@ fn read_lists(text: &str) -> Result<Lists> {
     };
     let allowed = list("licenses", "allow")?.iter().filter_map(|v| v.as_str()).map(str::to_owned);
     let banned = list("bans", "deny")?.iter().filter_map(|v| v.get("crate")?.as_str()).map(str::to_owned);
-    Ok(Lists { allowed: allowed.collect(), banned: banned.collect() })
+    // Cargo.lock names a registry by its kind and its address.
+    let sources = list("sources", "allow-registry")?.iter().filter_map(|v| v.as_str());
+    let sources = sources.map(|address| format!("registry+{address}"));
+    Ok(Lists { allowed: allowed.collect(), banned: banned.collect(), sources: sources.collect() })
 }
 
 /// Name and licence expression of each package, once.

@@ -7,6 +7,8 @@ const TEXT: &str = r#"
 allow = ["MIT", "Apache-2.0", "ISC", "Apache-2.0 WITH LLVM-exception"]
 [bans]
 deny = [{ crate = "openssl-sys" }]
+[sources]
+allow-registry = ["https://example.org/index"]
 "#;
 
 fn allowed(expression: &str) -> bool {
@@ -55,4 +57,20 @@ fn missing_lists_and_empty_trees_are_errors() {
     assert!(read_lists("[licenses]\nallow = []\n").is_err());
     assert!(packages("").is_err());
     assert!(packages("no separator\n").is_err());
+}
+
+#[test]
+fn a_package_from_another_place_is_reported() {
+    let package = |name: &str, source: &str| format!("[[package]]\nname = {name:?}\nsource = {source:?}\n");
+    let own = "[[package]]\nname = \"own\"\n";
+    let good = package("good", "registry+https://example.org/index");
+    let bad = package("bad", "git+https://example.org/index");
+    let lists = read_lists(TEXT).unwrap();
+    assert!(judge_sources(&format!("{own}{good}"), &lists).unwrap().is_empty());
+    let found = judge_sources(&format!("{own}{good}{bad}"), &lists).unwrap();
+    assert_eq!(
+        found.iter().map(|f| f.text.as_str()).collect::<Vec<_>>(),
+        ["bad comes from git+https://example.org/index"]
+    );
+    assert!(judge_sources("", &lists).is_err(), "an empty lock file is no proof of anything");
 }
