@@ -120,7 +120,10 @@ fn words(source: &Source, findings: &mut Vec<Finding>) {
                 "unwrap() outside tests: return an error, or expect() the reason it can not fail".to_owned(),
             );
         }
-        if deterministic && let Some(text) = indeterminate(source, word) {
+        if deterministic
+            && let Some(text) = indeterminate(source, word)
+            && !is_allowed(&source.raw, line, "determinism")
+        {
             report("determinism", text);
         }
     }
