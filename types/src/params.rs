@@ -124,20 +124,23 @@ impl ChainParams {
         rule(block >= 2 * tx, "max_block_bytes", "must hold at least two of the largest transactions")?;
         let txs = self.max_block_txs as usize;
         rule((1..=limits::MAX_BLOCK_TXS).contains(&txs), "max_block_txs", "must be from 1 to 8192")?;
+        rule(self.node_timeout_ms <= 86_400_000, "node_timeout_ms", "must be at most a day")?;
         rule(self.idle_interval_ms >= 100, "idle_interval_ms", "must be at least 100")?;
+        // Saturating: the values come from a file and may be anything.
         rule(
-            self.idle_interval_ms * 3 <= self.node_timeout_ms,
+            self.idle_interval_ms.saturating_mul(3) <= self.node_timeout_ms,
             "idle_interval_ms",
             "must be at most a third of node_timeout_ms, or a quiet chain loses its nodes",
         )?;
         rule(
-            self.heartbeat_interval_ms * 3 <= self.node_timeout_ms,
+            self.heartbeat_interval_ms.saturating_mul(3) <= self.node_timeout_ms,
             "heartbeat_interval_ms",
             "must be at most a third of node_timeout_ms",
         )?;
         rule(self.heartbeat_interval_ms >= 100, "heartbeat_interval_ms", "must be at least 100")?;
-        rule(self.node_timeout_ms <= 86_400_000, "node_timeout_ms", "must be at most a day")?;
-        rule(self.max_clock_skew_ms >= 100, "max_clock_skew_ms", "must be at least 100")?;
+        let skew = self.max_clock_skew_ms;
+        rule((100..=3_600_000).contains(&skew), "max_clock_skew_ms", "must be from 100 to an hour")?;
+        rule(self.retention_ms <= 315_360_000_000, "retention_ms", "must be at most ten years")?;
         rule(self.tariff.burn_permille <= 1000, "tariff.burn_permille", "must be at most 1000")?;
         let c = &self.consensus;
         for ms in [c.propose_ms, c.prevote_ms, c.precommit_ms, c.delta_ms, c.rebroadcast_ms] {

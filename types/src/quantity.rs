@@ -20,10 +20,15 @@ fn fail<T>(text: &str, expected: &'static str) -> Result<T, QuantityError> {
     Err(QuantityError { text: text.chars().take(40).collect(), expected })
 }
 
-/// `number` (digits, optional `.digits`) times `unit`, exact, or `None`.
+/// As [`scaled_wide`], when it fits 64 bits.
 fn scaled(number: &str, unit: u128) -> Option<u64> {
+    u64::try_from(scaled_wide(number, unit)?).ok()
+}
+
+/// `number` (digits, optional `.digits`) times `unit`, exact, or `None`.
+fn scaled_wide(number: &str, unit: u128) -> Option<u128> {
     let (whole, frac) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |s: &str| !s.is_empty() && s.len() <= 20 && s.bytes().all(|b| b.is_ascii_digit());
+    let digits = |s: &str| !s.is_empty() && s.len() <= 39 && s.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || (number.contains('.') && (!digits(frac) || frac.len() > 9)) {
         return None;
     }
@@ -36,7 +41,7 @@ fn scaled(number: &str, unit: u128) -> Option<u64> {
         }
         value = value.checked_add(part / scale)?;
     }
-    u64::try_from(value).ok()
+    Some(value)
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
@@ -150,8 +155,8 @@ impl FromStr for Amount {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         const EXPECTED: &str = "an amount of tokens such as 5 or 0.25 (six decimals at most)";
-        match scaled(text, Self::MICROS) {
-            Some(micros) => Ok(Amount(micros.into())),
+        match scaled_wide(text, Self::MICROS) {
+            Some(micros) => Ok(Amount(micros)),
             None => fail(text, EXPECTED),
         }
     }
@@ -198,5 +203,13 @@ mod tests {
             assert!(parse_duration_ms(bad).is_err(), "{bad:?}");
         }
         assert!("0.0000001".parse::<Amount>().is_err());
+        assert!("9".repeat(39).parse::<Amount>().is_err());
+    }
+
+    #[test]
+    fn every_amount_reads_back() {
+        for micros in [0, 1, u128::from(u64::MAX), u128::from(u64::MAX) + 1, 1 << 100, u128::MAX] {
+            assert_eq!(Amount(micros).to_string().parse(), Ok(Amount(micros)));
+        }
     }
 }
