@@ -20,6 +20,7 @@ pub use descriptor::{BlobRef, Descriptor, ImageKind, RunConfig};
 pub use fetch::Fetch;
 pub use pack::{PackSpec, pack};
 pub use reference::Reference;
+pub(crate) use layout::open_regular;
 pub use store::{Chunk, Image, ImageStore};
 
 #[cfg(test)]

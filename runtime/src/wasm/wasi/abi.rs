@@ -22,7 +22,6 @@ pub(crate) enum Errno {
     Notdir = 54,
     Notempty = 55,
     Notsock = 57,
-    Notsup = 58,
     Perm = 63,
     Spipe = 70,
     Notcapable = 76,
