@@ -1,0 +1,288 @@
+//! The cage's first process: builds the walls around itself, starts the program, reaps, and ends.
+//!
+//! Owns everything that happens between `clone3` and `execve`, in this order:
+//!
+//! ```text
+//! supervisor                 init (pid 1 of the cage)                      program (pid 2)
+//!   clone3 ───────────────▶  compile the filter
+//!   write uid and gid map
+//!   clone the root tree
+//!   ── go + root mount ───▶  become uid 0 of the namespace, die with parent
+//!                            cgroups, names, lo, file system, limits
+//!                            capabilities, landlock, seccomp
+//!   ◀── barriers + upper ──
+//!                            fork ─────────────────────────────────────▶   exec or call
+//!   ◀── status pipe closed ────────────────────────────────────────────────┘
+//!   ◀── exit status ───────  reap; exit: the kernel kills all that is left
+//! ```
+//!
+//! Invariants: the program never runs unless every step before it succeeded; each failure is reported through the status
+//! pipe with the name of the step; the child never returns into the supervisor's code.
+
+use std::ffi::CString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::{Deserialize, Serialize};
+
+use crate::mounts::Lower;
+use crate::report::Barriers;
+use crate::spec::{CageSpec, Root};
+use crate::{Entry, Error, mounts, seccomp, sys, walls};
+
+/// Where the status pipe and the control socket sit in the init's table.
+const STATUS: i32 = 3;
+const CONTROL: i32 = 4;
+/// Program lookup when the environment names no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Signals that the init passes on to the program.
+const FORWARDED: &[i32] =
+    &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+
+/// What the supervisor tells the init when the maps are written.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Go {
+    /// A whole range of user ids is mapped (else one).
+    pub range: bool,
+    /// The memory of the cage is bounded by a cgroup.
+    pub memory_cgroup: bool,
+}
+
+/// A failed step, as it travels through the status pipe.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// The step.
+    pub step: String,
+    /// Its errno, or 0.
+    pub errno: i32,
+}
+
+/// The init's ends of everything, and its orders.
+pub(crate) struct Child<'a> {
+    /// The specification.
+    pub spec: &'a CageSpec,
+    /// What to run.
+    pub entry: Entry<'a>,
+    /// Standard input, output and error of the program.
+    pub stdio: [OwnedFd; 3],
+    /// Closes when the program runs; carries a `Failure` otherwise.
+    pub status: OwnedFd,
+    /// Packets to and from the supervisor.
+    pub control: OwnedFd,
+    /// The cgroup files to write oneself into.
+    pub tasks: Vec<OwnedFd>,
+}
+
+impl Child<'_> {
+    /// Runs the cage's first process; never returns.
+    pub(crate) fn run(self) -> ! {
+        let status = self.status.as_raw_fd();
+        let mut reporter = Reporter(status);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.build(&mut reporter)));
+        match outcome {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(error)) => reporter.send(&error),
+            Err(_) => reporter.send(&Error::launch("the launcher panicked", io::Error::other("bug"))),
+        }
+        sys::exit_now(125)
+    }
+
+    fn build(self, reporter: &mut Reporter) -> Result<std::convert::Infallible, Error> {
+        let mut barriers = Barriers::default();
+        let filters = seccomp::compile()?; // while the supervisor writes the maps
+        let (go, tree) = self.wait_for_go()?;
+        sys::become_user(0, 0, go.range).map_err(|e| Error::launch("become root of the namespace", e))?;
+        self.tie_to_parent(&mut barriers)?;
+        sys::setsid();
+        walls::join_cgroups(&self.tasks, &mut barriers)?;
+        walls::identity(&self.spec.hostname, &mut barriers)?;
+        sys::umask(0);
+        let lower = match (&self.spec.root, tree) {
+            (Root::Empty, _) => Lower::Nothing,
+            (Root::Dir { .. }, Some(tree)) => Lower::Prepared(tree),
+            (Root::Dir { path }, None) => Lower::Path(c_string(path.as_os_str().as_encoded_bytes())?),
+        };
+        let upper = mounts::build(lower, &self.spec.limits, &mut barriers)?;
+        sys::umask(0o022);
+        std::env::set_current_dir(&self.spec.cwd)
+            .map_err(|e| Error::launch(format!("enter the working directory {}", self.spec.cwd), e))?;
+        walls::rlimits(&self.spec.limits, go.memory_cgroup, &mut barriers)?;
+
+        let program = Program::new(self.spec, self.entry)?;
+        let upper = arrange(self.stdio, self.status, self.control, upper)?;
+        reporter.0 = STATUS;
+        barriers.installed("fds_closed", "only standard streams survive");
+        walls::capabilities(&mut barriers)?;
+        walls::landlock(&mut barriers)?;
+        let detail = format!("allow-list, {} BPF instructions, default EPERM", filters.len());
+        filters.install().map_err(|e| Error::launch(format!("seccomp: {e}"), io::Error::last_os_error()))?;
+        barriers.installed("seccomp", detail);
+        announce(&barriers, upper)?;
+        start(program)
+    }
+
+    /// Waits for the maps; the root tree comes along when the supervisor could prepare it.
+    fn wait_for_go(&self) -> Result<(Go, Option<OwnedFd>), Error> {
+        let mut buffer = [0u8; 256];
+        let fail = |e| Error::launch("wait for the supervisor", e);
+        let (length, tree) = sys::receive(self.control.as_fd(), &mut buffer).map_err(fail)?;
+        let go = serde_json::from_slice(&buffer[..length]).map_err(|e| fail(io::Error::other(e)))?;
+        Ok((go, tree))
+    }
+
+    /// Dies with the supervisor. Set after the change of identity, which clears it; the check closes the race.
+    fn tie_to_parent(&self, barriers: &mut Barriers) -> Result<(), Error> {
+        let fail = |e| Error::launch("tie the cage to its supervisor", e);
+        sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).map_err(fail)?;
+        sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).map_err(fail)?;
+        let mut parent = [libc::pollfd { fd: self.control.as_raw_fd(), events: 0, revents: 0 }];
+        if sys::poll(&mut parent, Some(0)).map_err(fail)? {
+            return Err(fail(io::Error::from_raw_os_error(libc::EPIPE)));
+        }
+        barriers.installed("user_namespace", "own user and group ids");
+        barriers.installed("pid_namespace", "own init, which cannot be traced or read");
+        barriers.installed("dies_with_supervisor", "parent-death signal KILL");
+        Ok(())
+    }
+}
+
+/// Sends failures wherever the status pipe currently is.
+struct Reporter(i32);
+
+impl Reporter {
+    fn send(&self, error: &Error) {
+        let failure = match error {
+            Error::Launch { step, source } => Failure { step: step.clone(), errno: source.raw_os_error().unwrap_or(0) },
+            other => Failure { step: other.to_string(), errno: 0 },
+        };
+        let text = serde_json::to_vec(&failure).unwrap_or_default();
+        // SAFETY: the descriptor is open for as long as this process lives; it was placed there by `arrange`.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.0) };
+        let _ = sys::write(fd, &text); // a supervisor that is gone needs no answer
+    }
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Error> {
+    CString::new(bytes).map_err(|_| Error::BadSpec { field: "argv, env or path", why: "contains a NUL byte".into() })
+}
+
+/// Lays the descriptor table out as 0, 1, 2, status, control, upper and closes everything else.
+fn arrange(stdio: [OwnedFd; 3], status: OwnedFd, control: OwnedFd, upper: OwnedFd) -> Result<i32, Error> {
+    let place = || -> io::Result<()> {
+        let [input, output, error] = stdio;
+        let wanted = [input, output, error, status, control, upper].map(IntoRawFd::into_raw_fd);
+        // First out of the way, then into place: no number may be overwritten before it was copied.
+        let mut parked = [0; 6];
+        for (slot, fd) in parked.iter_mut().zip(wanted) {
+            *slot = sys::dup_above(fd, 16)?;
+        }
+        for (target, fd) in (0..).zip(parked) {
+            sys::dup_to(fd, target)?;
+        }
+        for private in [STATUS, CONTROL, CONTROL + 1] {
+            sys::set_cloexec(private)?;
+        }
+        sys::close_range(CONTROL + 2, i32::MAX)
+    };
+    place().map_err(|e| Error::launch("close descriptors", e))?;
+    Ok(CONTROL + 1)
+}
+
+/// Tells the supervisor which walls stand, and hands over the directory that receives the writes.
+fn announce(barriers: &Barriers, upper: i32) -> Result<(), Error> {
+    let fail = |e| Error::launch("report the barriers", e);
+    let text = serde_json::to_vec(barriers).map_err(|e| fail(io::Error::other(e)))?;
+    // SAFETY: `arrange` placed both descriptors and nothing has closed them.
+    let (control, upper_fd) = unsafe { (BorrowedFd::borrow_raw(CONTROL), BorrowedFd::borrow_raw(upper)) };
+    sys::send(control, &text, Some(upper_fd)).map_err(fail)?;
+    sys::close_range(upper, upper).map_err(fail)
+}
+
+/// The program in the form the kernel wants it, made before the fork.
+enum Program<'a> {
+    Exec { candidates: Vec<CString>, argv: Vec<CString>, envp: Vec<CString> },
+    Call(Box<dyn FnOnce() -> i32 + 'a>),
+}
+
+impl<'a> Program<'a> {
+    fn new(spec: &CageSpec, entry: Entry<'a>) -> Result<Self, Error> {
+        let call = match entry {
+            Entry::Call(call) => return Ok(Self::Call(call)),
+            Entry::Exec => spec,
+        };
+        let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<Result<Vec<_>, _>>();
+        let name = call.argv.first().map_or("", String::as_str);
+        let path = call.env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+        let candidates = if name.contains('/') {
+            vec![c_string(name.as_bytes())?]
+        } else {
+            path.split(':').map(|dir| c_string(format!("{dir}/{name}").as_bytes())).collect::<Result<Vec<_>, _>>()?
+        };
+        Ok(Self::Exec { candidates, argv: strings(&call.argv)?, envp: strings(&call.env)? })
+    }
+
+    /// Becomes the program. Returns only when it cannot be executed.
+    fn enter(self) -> io::Error {
+        match self {
+            Self::Exec { candidates, argv, envp } => {
+                let list = |strings: &[CString]| {
+                    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+                };
+                let (argv, envp) = (list(&argv), list(&envp));
+                let mut worst = io::Error::from_raw_os_error(libc::ENOENT);
+                for path in &candidates {
+                    let error = sys::execve(path, &argv, &envp);
+                    if error.raw_os_error() != Some(libc::ENOENT) {
+                        worst = error; // what was found but could not run is the better explanation
+                    }
+                }
+                worst
+            }
+            Self::Call(call) => {
+                let _ = sys::close_range(STATUS, i32::MAX);
+                let code = catch_unwind(AssertUnwindSafe(call)).unwrap_or(101);
+                let _ = io::stdout().flush();
+                sys::exit_now(code & 0xff)
+            }
+        }
+    }
+}
+
+/// Starts the program and stays behind as its init.
+fn start(program: Program<'_>) -> Result<std::convert::Infallible, Error> {
+    let fail = |e| Error::launch("start the program", e);
+    let mut watched = FORWARDED.to_vec();
+    watched.push(libc::SIGCHLD);
+    let set = sys::signal_set(&watched);
+    sys::set_signal_mask(&set).map_err(fail)?;
+    let Some(pid) = sys::fork().map_err(fail)? else {
+        sys::setsid();
+        sys::default_signal(libc::SIGPIPE);
+        let _ = sys::set_signal_mask(&sys::signal_set(&[]));
+        let error = program.enter();
+        return Err(Error::launch("execute the program", error));
+    };
+    drop(program);
+    let _ = sys::close_range(0, STATUS);
+    attend(pid, &set)
+}
+
+/// Reaps whatever ends, passes signals on, and ends with the program.
+fn attend(program: i32, set: &libc::sigset_t) -> Result<std::convert::Infallible, Error> {
+    loop {
+        let Ok(signal) = sys::wait_signal(set) else { continue };
+        if signal != libc::SIGCHLD {
+            sys::kill(program, signal);
+            continue;
+        }
+        while let Some((pid, status)) = sys::reap() {
+            if pid == program {
+                // SAFETY: `arrange` placed the control socket there and nothing has closed it.
+                let control = unsafe { BorrowedFd::borrow_raw(CONTROL) };
+                let _ = sys::send(control, &status.to_le_bytes(), None);
+                sys::exit_now(0); // the kernel kills everything else in the namespace
+            }
+        }
+    }
+}

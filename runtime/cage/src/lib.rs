@@ -1,0 +1,47 @@
+//! The native cage: one program, behind every wall that this kernel offers, watched from launch to report.
+//!
+//! This crate owns all `unsafe` and all privileged system calls of the workspace. It knows nothing of nodes, chains or
+//! images: it is given a [`CageSpec`] and leaves a [`Report`]. It refuses to run a program when a wall that should stand
+//! does not, except for those that need root or an optional kernel feature; these are named in [`Report::weaker`].
+//!
+//! Map: `spec` what is asked; `launch` (supervisor side) and `child` (inside) build the cage from `mounts`, `procfs`,
+//! `walls`, `seccomp` and `cgroup`; `watch` runs it; `supervise` ties these together; `record`, `logs`, `output` and
+//! `report` are what remains; `stop`, `sweep`, `health` and `detect` are asked from outside.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("the cage's system call table and signal layouts are those of x86_64 Linux");
+
+mod cgroup;
+mod child;
+mod cpu;
+mod error;
+mod launch;
+mod logs;
+mod mounts;
+mod output;
+mod procfs;
+pub mod record;
+pub mod report;
+mod seccomp;
+pub mod spec;
+pub mod supervise;
+mod sys;
+mod walls;
+mod watch;
+
+pub use error::Error;
+pub use record::Record;
+pub use report::{Exit, Report};
+pub use spec::{CageSpec, Limits, Root};
+pub use supervise::supervise;
+
+/// What runs in the cage.
+pub enum Entry<'a> {
+    /// The program named by `argv`.
+    Exec,
+    /// A closure, in a fork of the supervising process that holds no descriptor but the standard streams. Everything it
+    /// needs must already be in memory. Its result is the exit code; a panic is exit code 101.
+    Call(Box<dyn FnOnce() -> i32 + 'a>),
+}

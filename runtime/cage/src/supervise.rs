@@ -1,0 +1,179 @@
+//! One cage from specification to report, in one process.
+//!
+//! Owns the state directory and the ledger that becomes the report; the loop in between is in `watch`. The cage cannot
+//! outlive this process (parent-death signal), and this process ends only when everything in the cage has ended. SIGTERM,
+//! SIGINT or SIGHUP here asks the program to stop and kills it after a grace period.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::cgroup::{self, Slot};
+use crate::launch;
+use crate::logs::Stream;
+use crate::record::{self, Process, Record};
+use crate::report::{Barriers, Exit, Report, Usage};
+use crate::spec::CageSpec;
+use crate::watch::Watch;
+use crate::{Entry, Error, cpu, sys};
+
+/// Grace between SIGTERM and SIGKILL when the stop request names none.
+pub const DEFAULT_GRACE_MS: u64 = 10_000;
+/// Signals that ask for a stop.
+const STOP_SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
+/// Runs one cage to its end and leaves the report in its state directory. `running` is called when the program runs.
+///
+/// A cage that could not be launched has a report too; an error means that not even that could be written.
+pub fn supervise(spec: &CageSpec, entry: Entry<'_>, running: impl FnOnce(&Record)) -> Result<Report, Error> {
+    spec.validate(matches!(entry, Entry::Exec))?;
+    prepare_state(&spec.state_dir)?;
+    let stops = sys::signal_set(&STOP_SIGNALS);
+    let before = sys::set_signal_mask(&stops).map_err(|e| Error::launch("block signals", e))?;
+    let result = run(spec, entry, &stops, running);
+    let _ = sys::set_signal_mask(&before);
+    let report = result?;
+    report.write(&spec.state_dir)?;
+    Ok(report)
+}
+
+/// An empty state directory: what an earlier cage of this name left is removed, or its report could be taken for ours.
+fn prepare_state(dir: &Path) -> Result<(), Error> {
+    let fail = |source| Error::WriteState { path: dir.into(), source };
+    if let Ok(record) = Record::read(dir)
+        && record.supervised()
+    {
+        return Err(fail(io::Error::new(io::ErrorKind::AlreadyExists, "a cage is running there")));
+    }
+    std::fs::create_dir_all(dir).map_err(fail)?;
+    for name in ["report.json", "cage.json", "stdout.log.1", "stderr.log.1"] {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(fail(e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn run(
+    spec: &CageSpec,
+    entry: Entry<'_>,
+    stops: &libc::sigset_t,
+    running: impl FnOnce(&Record),
+) -> Result<Report, Error> {
+    let mut ledger = Ledger::new();
+    let input = match spec.stdin.as_ref().map(File::open).transpose() {
+        Ok(input) => input,
+        Err(source) => return Ok(ledger.failed(spec, &Error::launch("open the file for standard input", source))),
+    };
+    let slot = if sys::euid() == 0 { acquire(spec, &mut ledger.barriers)? } else { None };
+    let mut record = None;
+    let mut streams = None;
+    let launched = launch::launch(spec, entry, slot.as_ref(), |pid| {
+        record = Some(write_record(spec, pid, ledger.started_ms, slot.as_ref())?);
+        let open = |name: &str| Stream::create(&spec.state_dir, name, spec.limits.output_bytes);
+        streams = Some([open("stdout.log")?, open("stderr.log")?]);
+        Ok(())
+    });
+    match (launched, record, streams) {
+        (Ok(cage), Some(record), Some(streams)) => {
+            running(&record);
+            let signals = sys::signal_descriptor(stops).map_err(|e| supervise_error("listen for signals", e))?;
+            Watch::new(spec, cage, slot, streams, input, signals, ledger)?.to_the_end()
+        }
+        (Err(error), ..) => Ok(ledger.failed(spec, &error)),
+        (Ok(_), ..) => unreachable!("a successful launch has written its record"),
+    }
+}
+
+pub(crate) fn supervise_error(step: &'static str, source: io::Error) -> Error {
+    Error::Supervise { step, source }
+}
+
+/// A slot of the pool, or none where this machine offers no usable control groups.
+fn acquire(spec: &CageSpec, barriers: &mut Barriers) -> Result<Option<Slot>, Error> {
+    match cgroup::acquire(&spec.limits, &mut barriers.weaker) {
+        Ok(slot) => Ok(Some(slot)),
+        Err(error) => {
+            barriers.weaker(format!("no control groups: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn write_record(spec: &CageSpec, pid: i32, started_ms: u64, slot: Option<&Slot>) -> Result<Record, Error> {
+    let gone = || Error::launch("find the cage's processes", io::Error::from_raw_os_error(libc::ESRCH));
+    let record = Record {
+        id: spec.id.clone(),
+        supervisor: Process::find(std::process::id() as i32).ok_or_else(gone)?,
+        init: Process::find(pid).ok_or_else(gone)?,
+        boot_id: record::boot_id(),
+        started_ms,
+        cgroups: slot.map(Slot::paths).unwrap_or_default(),
+    };
+    record.write(&spec.state_dir)?;
+    Ok(record)
+}
+
+/// What accumulates into the report.
+pub(crate) struct Ledger {
+    started_ms: u64,
+    /// When the launch began.
+    pub started: Instant,
+    /// Walls and weaknesses so far.
+    pub barriers: Barriers,
+    peak: u64,
+    byte_ms: Option<u128>,
+    last_sample: Instant,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        let now = Instant::now();
+        let barriers = Barriers::default();
+        Self { started_ms: sys::now_ms(), started: now, barriers, peak: 0, byte_ms: None, last_sample: now }
+    }
+
+    /// Adds one interval: its peak times its length.
+    pub(crate) fn sample(&mut self, slot: Option<&Slot>) {
+        let now = Instant::now();
+        if let Some(bytes) = slot.and_then(Slot::memory_sample) {
+            let length = now.duration_since(self.last_sample).as_micros();
+            self.peak = self.peak.max(bytes);
+            *self.byte_ms.get_or_insert(0) += u128::from(bytes) * length / 1000;
+        }
+        self.last_sample = now;
+    }
+
+    pub(crate) fn report(self, spec: &CageSpec, exit: Exit) -> Report {
+        let empty = sys::hex(&<sha2::Sha256 as sha2::Digest>::digest(b""));
+        Report {
+            id: spec.id.clone(),
+            level: "contained".into(),
+            exit,
+            started_ms: self.started_ms,
+            ended_ms: sys::now_ms(),
+            usage: Usage {
+                cpu_ms: 0,
+                max_memory_bytes: self.peak,
+                memory_mib_ms: self.byte_ms.map(|sum| u64::try_from(sum.div_ceil(1 << 20)).unwrap_or(u64::MAX)),
+                wall_ms: self.started.elapsed().as_millis() as u64,
+            },
+            stdout_digest: empty.clone(),
+            stderr_digest: empty,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            output_dropped_bytes: 0,
+            output_digest: None,
+            barriers: self.barriers.list,
+            weaker: self.barriers.weaker,
+            kernel: sys::kernel(),
+            cpu_class: cpu::class(),
+        }
+    }
+
+    fn failed(self, spec: &CageSpec, error: &Error) -> Report {
+        self.report(spec, Exit::LaunchError(error.to_string()))
+    }
+}
