@@ -5,6 +5,7 @@
 //! answer that fails is `Fatal` and the core is dropped in the middle of its transition; it is never resumed
 //! with a made-up value (the core's own macro would go on).
 
+use crate::Fatal;
 use crate::api::{Effect, TimeoutId, TimeoutKind};
 use crate::certify;
 use crate::context::{Addr, Ctx, Height, Members, Proposal, Vote, defined};
@@ -14,10 +15,11 @@ use crate::guard::{SignGuard, SignRecord, Step};
 use crate::scheme::{Scheme, Signer};
 use crate::wal::WalRecord;
 use crate::wire::{ConsensusMessage, step_of};
-use crate::Fatal;
 use arc_malachitebft_core_consensus as core;
-use core::{ConsensusMsg, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg, VoteExtensionError};
 use arc_malachitebft_core_types as types;
+use core::{
+    ConsensusMsg, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg, VoteExtensionError,
+};
 use metanode_types::bls::{BlsPublic, BlsSignature};
 use metanode_types::certificate::Certificate;
 use metanode_types::ids::{Address, BlockId, ChainId};
@@ -34,6 +36,22 @@ pub(crate) struct Own {
     pub(crate) address: Addr,
     pub(crate) signer: Box<dyn Signer>,
     pub(crate) guard: SignGuard,
+}
+
+impl Own {
+    /// The signing that a log record is the trace of, if it is a message of ours.
+    pub(crate) fn record_of(&self, chain: &ChainId, record: &WalRecord) -> Option<SignRecord> {
+        let own = self.address.0;
+        match record {
+            WalRecord::Vote(v) if v.voter == own => {
+                Some(SignRecord::of(v.content.height, v.content.round, v.step(), &v.preimage(chain)))
+            }
+            WalRecord::Proposal(p) if p.proposer == own => {
+                Some(SignRecord::of(p.content.height, p.content.round, Step::Proposal, &p.preimage(chain)))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A signed message whose signature is known to be good.
@@ -80,7 +98,12 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    pub(crate) fn new(chain: ChainId, timeouts: ConsensusTimeouts, scheme: Arc<dyn Scheme>, own: Option<Own>) -> Self {
+    pub(crate) fn new(
+        chain: ChainId,
+        timeouts: ConsensusTimeouts,
+        scheme: Arc<dyn Scheme>,
+        own: Option<Own>,
+    ) -> Self {
         Shell {
             chain,
             timeouts,
@@ -116,6 +139,20 @@ impl Shell {
         }
     }
 
+    /// Before a replay publishes again what the log holds: the process may have died after the log's sync and
+    /// before the guard's, or before any sync at all, so both are due again.
+    pub(crate) fn catch_up_guard(&mut self, replay: &[WalRecord]) {
+        self.wal_dirty |= !replay.is_empty();
+        let Some(own) = self.own.as_mut() else { return };
+        let ours: Vec<SignRecord> = replay.iter().filter_map(|r| own.record_of(&self.chain, r)).collect();
+        for record in ours {
+            // What lies behind the guard is covered already.
+            if own.guard.check(&record).is_ok() {
+                self.guard_dirty |= own.guard.advance(record).expect("it was just checked");
+            }
+        }
+    }
+
     /// A signature was made that no `PersistGuard` covers yet.
     pub(crate) fn owes_guard(&self) -> bool {
         self.guard_dirty
@@ -148,7 +185,9 @@ impl Shell {
                 r.resume_with(self.note_refusal(checked))
             }
             // Blocks are synced outside of the core, and vote extensions are disabled: these are never asked.
-            E::VerifyExtendedCommitCertificate(.., r) => r.resume_with(Err(CertificateError::VerificationError(None))),
+            E::VerifyExtendedCommitCertificate(.., r) => {
+                r.resume_with(Err(CertificateError::VerificationError(None)))
+            }
             E::VerifyVoteExtension(.., r) => r.resume_with(Err(VoteExtensionError::InvalidVoteExtension)),
             E::ExtendVote(.., r) => r.resume_with(None),
             other => {
@@ -187,7 +226,8 @@ impl Shell {
             E::PublishLivenessMsg(LivenessMsg::PolkaCertificate(c), _) => {
                 self.publish(&ConsensusMessage::Polka(convert::polka_out(&c)));
             }
-            E::PublishLivenessMsg(LivenessMsg::SkipRoundCertificate(c), _) | E::RepublishRoundCertificate(c, _) => {
+            E::PublishLivenessMsg(LivenessMsg::SkipRoundCertificate(c), _)
+            | E::RepublishRoundCertificate(c, _) => {
                 self.publish(&ConsensusMessage::Round(convert::round_out(&c)));
             }
             E::GetValue(height, round, timeout, _) => self.get_value(height, defined(round), &timeout)?,
@@ -197,14 +237,19 @@ impl Shell {
             E::WalAppend(height, input, _) => self.log(height, &input)?,
             E::Decide(certificate, _, _) => self.decide(&certificate)?,
             E::Finalize(_, _, evidence, _) => self.finalize(evidence),
-            other => return Err(Fatal::Drive(format!("the core asked for something this chain does not use: {other:?}"))),
+            other => {
+                return Err(Fatal::Drive(format!(
+                    "the core asked for something this chain does not use: {other:?}"
+                )));
+            }
         }
         Ok(())
     }
 
     fn sign(&mut self, record: SignRecord, preimage: &[u8; 32]) -> Result<BlsSignature, Fatal> {
         let own = self.own.as_mut().filter(|_| !self.at.muted);
-        let own = own.ok_or_else(|| Fatal::Drive("the core wants a signature of a node that only listens".into()))?;
+        let own =
+            own.ok_or_else(|| Fatal::Drive("the core wants a signature of a node that only listens".into()))?;
         self.guard_dirty |= own.guard.advance(record)?;
         let signature = own.signer.sign(preimage).map_err(crate::guard::SignRefused::Signer)?;
         self.at.made.insert((own.address, *preimage, signature));
@@ -242,7 +287,10 @@ impl Shell {
         self.at.made.contains(known)
     }
 
-    fn note_refusal(&mut self, checked: Result<(), CertificateError<Ctx>>) -> Result<(), CertificateError<Ctx>> {
+    fn note_refusal(
+        &mut self,
+        checked: Result<(), CertificateError<Ctx>>,
+    ) -> Result<(), CertificateError<Ctx>> {
         if let Err(e) = &checked {
             self.refused = Some(match e {
                 CertificateError::UnknownValidator(_) => "it names someone who is not a validator",

@@ -61,12 +61,15 @@ pub(crate) fn check_polka(
 ) -> Result<(), Refusal> {
     let mut tally = Tally::new(members);
     let round = c.round.as_u32().ok_or(CertificateError::VerificationError(None))?;
-    let content = VoteContent { kind: VoteKind::Prevote, height: c.height.0, round, block: Some(c.value_id.0) };
+    let content =
+        VoteContent { kind: VoteKind::Prevote, height: c.height.0, round, block: Some(c.value_id.0) };
     let preimage = content.signed_bytes(chain);
     let keys = c.polka_signatures.iter().map(|s| tally.count(&s.address)).collect::<Result<Vec<_>, _>>()?;
     tally.require(thresholds.quorum)?;
     for (key, s) in keys.iter().zip(&c.polka_signatures) {
-        scheme.verify(key, &preimage, &s.signature).map_err(|_| CertificateError::InvalidPolkaSignature(s.clone()))?;
+        scheme
+            .verify(key, &preimage, &s.signature)
+            .map_err(|_| CertificateError::InvalidPolkaSignature(s.clone()))?;
     }
     Ok(())
 }
@@ -92,7 +95,8 @@ pub(crate) fn check_round(
     tally.require(if precommits { thresholds.quorum } else { thresholds.honest })?;
     for (key, s) in keys.iter().zip(&c.round_signatures) {
         let kind = crate::convert::kind_out(s.vote_type);
-        let content = VoteContent { kind, height: c.height.0, round, block: crate::convert::block_out(&s.value_id) };
+        let content =
+            VoteContent { kind, height: c.height.0, round, block: crate::convert::block_out(&s.value_id) };
         scheme
             .verify(key, &content.signed_bytes(chain), &s.signature)
             .map_err(|_| CertificateError::InvalidRoundSignature(s.clone()))?;

@@ -9,7 +9,7 @@ use crate::answer::{Own, Shell};
 use crate::api::{Effect, Input, TimeoutId};
 use crate::context::{Addr, Block, Ctx, Height, Members};
 use crate::convert;
-use crate::guard::{SignGuard, SignHistory, SignRecord, Step};
+use crate::guard::{SignGuard, SignHistory, Step};
 use crate::scheme::{Scheme, Signer};
 use crate::wal::{ProposedBlock, WalRecord};
 use crate::{Fatal, SetupError};
@@ -110,7 +110,9 @@ impl Consensus {
 
     fn dispatch(&mut self, input: Input) -> Result<(), Fatal> {
         match input {
-            Input::StartHeight { height, validators, replay } => self.start_height(height, &validators, replay),
+            Input::StartHeight { height, validators, replay } => {
+                self.start_height(height, &validators, replay)
+            }
             Input::Message { peer, bytes } => self.message(peer, &bytes),
             Input::Propose { height, round, block } => self.propose(height, round, block),
             Input::BlockVerdict { height, block, valid } => self.verdict(height, block, valid),
@@ -171,7 +173,8 @@ impl Consensus {
 
     /// Forgets the previous height and decides whether this node may sign at the new one.
     fn begin(&mut self, height: u64, members: Members, replay: &[WalRecord]) {
-        let muted = self.shell.own.as_ref().is_some_and(|own| guard_is_ahead(own, &self.shell.chain, height, replay));
+        let muted =
+            self.shell.own.as_ref().is_some_and(|own| guard_is_ahead(own, &self.shell.chain, height, replay));
         self.shell.at = crate::answer::HeightState {
             height,
             members: Some(members.clone()),
@@ -194,6 +197,8 @@ impl Consensus {
         state.params.enabled = self.shell.own.is_some() && !muted;
         if muted {
             self.shell.out.push(Effect::Muted { height });
+        } else {
+            self.shell.catch_up_guard(replay);
         }
     }
 
@@ -213,7 +218,9 @@ impl Consensus {
         self.core.as_mut().expect("it was just started").reset_entries_index();
         self.shell.at.replaying = false;
         self.shell.at.replayed.clear();
-        self.ask_again(replay)
+        self.ask_again(replay)?;
+        self.shell.flush();
+        Ok(())
     }
 
     /// After replay: the questions that were open when the process died.
@@ -261,7 +268,9 @@ impl Consensus {
     fn awaits_value(&self, round: u32) -> bool {
         let at = &self.shell.at;
         let waiting = |c: &core::State<Ctx>| c.round() == Round::new(round) && c.driver.step_is_propose();
-        !at.decided && matches!(at.get_value, Some((r, _)) if r == round) && self.core.as_ref().is_some_and(waiting)
+        !at.decided
+            && matches!(at.get_value, Some((r, _)) if r == round)
+            && self.core.as_ref().is_some_and(waiting)
     }
 
     fn propose(&mut self, height: u64, round: u32, block: BlockId) -> Result<(), Fatal> {
@@ -283,7 +292,11 @@ impl Consensus {
         let known = at.verdicts.get(&block).copied();
         // A verdict may turn from invalid to valid (a missing parent came), never back.
         let news = known.is_none() || (known == Some(false) && valid);
-        if height != at.height || at.decided || !news || (known.is_none() && at.verdicts.len() >= MAX_VERDICTS) {
+        if height != at.height
+            || at.decided
+            || !news
+            || (known.is_none() && at.verdicts.len() >= MAX_VERDICTS)
+        {
             return Ok(());
         }
         at.verdicts.insert(block, valid);
@@ -308,7 +321,8 @@ impl Consensus {
         if !at.fed.insert(block) {
             return Ok(());
         }
-        let judged = ProposedBlock { height: at.height, round: *round, proposer: *proposer, block, valid: *valid };
+        let judged =
+            ProposedBlock { height: at.height, round: *round, proposer: *proposer, block, valid: *valid };
         if judged.valid {
             self.shell.out.push(Effect::PersistBlock { block });
         }
@@ -330,16 +344,7 @@ fn guard_is_ahead(own: &Own, chain: &ChainId, height: u64, replay: &[WalRecord])
     if last.height != height {
         return last.height > height;
     }
-    let logged = |r: &WalRecord| match r {
-        WalRecord::Vote(v) if v.voter == own.address.0 => {
-            last == SignRecord::of(v.content.height, v.content.round, v.step(), &v.preimage(chain))
-        }
-        WalRecord::Proposal(p) if p.proposer == own.address.0 => {
-            last == SignRecord::of(p.content.height, p.content.round, Step::Proposal, &p.preimage(chain))
-        }
-        _ => false,
-    };
-    !replay.iter().any(logged)
+    !replay.iter().any(|r| own.record_of(chain, r) == Some(last))
 }
 
 /// Sorts the core's own errors into those that must stop the process and the one that the next round repairs.

@@ -214,7 +214,10 @@ impl Members {
             .iter()
             .map(|v| Member { address: Addr(v.address()), key: v.bls, power: v.power })
             .collect();
-        assert!(list.windows(2).all(|w| w[0].address < w[1].address), "a validator set is ordered by address");
+        assert!(
+            list.windows(2).all(|w| w[0].address < w[1].address),
+            "a validator set is ordered by address"
+        );
         Members { total: set.total_power(), list }
     }
 
@@ -302,9 +305,20 @@ impl core::Context for Ctx {
         set.proposer(height.0, defined(round))
     }
 
-    fn new_proposal(&self, height: Height, round: Round, block: Block, pol_round: Round, proposer: Addr) -> Proposal {
-        let content =
-            ProposalContent { height: height.0, round: defined(round), block: block.0, pol_round: pol_round.as_u32() };
+    fn new_proposal(
+        &self,
+        height: Height,
+        round: Round,
+        block: Block,
+        pol_round: Round,
+        proposer: Addr,
+    ) -> Proposal {
+        let content = ProposalContent {
+            height: height.0,
+            round: defined(round),
+            block: block.0,
+            pol_round: pol_round.as_u32(),
+        };
         Proposal { content, proposer, block }
     }
 

@@ -46,7 +46,11 @@ pub(crate) fn polka_in(c: &wire::PolkaCertificate) -> types::PolkaCertificate<Ct
         height: Height(c.height),
         round: Round::new(c.round),
         value_id: Block(c.block),
-        polka_signatures: c.signatures.iter().map(|(a, s)| types::PolkaSignature::new(Addr(*a), *s)).collect(),
+        polka_signatures: c
+            .signatures
+            .iter()
+            .map(|(a, s)| types::PolkaSignature::new(Addr(*a), *s))
+            .collect(),
     }
 }
 

@@ -82,11 +82,20 @@ impl Evidence {
     }
 
     /// Checks the proof against the validator set of its height.
-    pub fn verify(&self, scheme: &dyn Scheme, chain: &ChainId, set: &ValidatorSet) -> Result<(), EvidenceError> {
+    pub fn verify(
+        &self,
+        scheme: &dyn Scheme,
+        chain: &ChainId,
+        set: &ValidatorSet,
+    ) -> Result<(), EvidenceError> {
         let (a, b) = match self {
             Evidence::Votes { first, second } => {
                 let (x, y) = (&first.content, &second.content);
-                place(first.voter == second.voter, (x.height, x.round, x.kind) == (y.height, y.round, y.kind), x < y)?;
+                place(
+                    first.voter == second.voter,
+                    (x.height, x.round, x.kind) == (y.height, y.round, y.kind),
+                    x < y,
+                )?;
                 ((first.preimage(chain), first.signature), (second.preimage(chain), second.signature))
             }
             Evidence::Proposals { first, second } => {

@@ -91,7 +91,8 @@ impl Consensus {
             signature: proposal.signature,
         };
         if content.pol_round.is_some_and(|r| r >= content.round) {
-            return self.offence(peer, OffenceReason::Nonsense("the proof-of-lock round is not an earlier round"));
+            return self
+                .offence(peer, OffenceReason::Nonsense("the proof-of-lock round is not an earlier round"));
         }
         if claim.height == self.shell.at.height {
             let expected = self.shell.members().proposer(claim.height, claim.round).address;
@@ -117,11 +118,19 @@ impl Consensus {
         }
         let Some(member) = self.shell.members().get(&Addr(claim.author)) else {
             // At a later height it may be a new validator: no offence, but nothing to verify it with.
-            return if later { Ok(()) } else { self.offence(peer, OffenceReason::NotAValidator(claim.author)) };
+            return if later {
+                Ok(())
+            } else {
+                self.offence(peer, OffenceReason::NotAValidator(claim.author))
+            };
         };
         if self.shell.scheme.verify(&member.key, &claim.preimage, &claim.signature).is_err() {
             // A key may change between heights, so only this height's signatures are an offence.
-            return if later { Ok(()) } else { self.offence(peer, OffenceReason::BadSignature(claim.author)) };
+            return if later {
+                Ok(())
+            } else {
+                self.offence(peer, OffenceReason::BadSignature(claim.author))
+            };
         }
         if Addr(claim.author) == self.shell.address() {
             self.our_own(&claim);

@@ -29,6 +29,8 @@ mod consensus;
 mod context;
 mod convert;
 mod ingest;
+#[cfg(test)]
+mod vectors;
 
 pub mod evidence;
 pub mod guard;

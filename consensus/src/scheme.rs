@@ -18,7 +18,12 @@ pub trait Scheme: Send + Sync {
     /// Aggregates signatures of one message, given in the order of their keys in the set.
     fn aggregate(&self, signatures: &[BlsSignature]) -> Result<BlsSignature, BlsError>;
     /// Checks an aggregate against the keys, in the order of the set.
-    fn verify_aggregate(&self, keys: &[BlsPublic], message: &[u8], signature: &BlsSignature) -> Result<(), BlsError>;
+    fn verify_aggregate(
+        &self,
+        keys: &[BlsPublic],
+        message: &[u8],
+        signature: &BlsSignature,
+    ) -> Result<(), BlsError>;
 }
 
 /// Signs 32-byte preimages with one key.
@@ -40,7 +45,12 @@ impl Scheme for Bls {
     fn aggregate(&self, signatures: &[BlsSignature]) -> Result<BlsSignature, BlsError> {
         BlsSignature::aggregate(signatures)
     }
-    fn verify_aggregate(&self, keys: &[BlsPublic], message: &[u8], signature: &BlsSignature) -> Result<(), BlsError> {
+    fn verify_aggregate(
+        &self,
+        keys: &[BlsPublic],
+        message: &[u8],
+        signature: &BlsSignature,
+    ) -> Result<(), BlsError> {
         signature.verify_aggregate(keys, message)
     }
 }
@@ -102,7 +112,12 @@ impl Scheme for InsecureTwin {
         out[..32].copy_from_slice(&sha256(&all));
         Ok(BlsSignature(out))
     }
-    fn verify_aggregate(&self, keys: &[BlsPublic], message: &[u8], signature: &BlsSignature) -> Result<(), BlsError> {
+    fn verify_aggregate(
+        &self,
+        keys: &[BlsPublic],
+        message: &[u8],
+        signature: &BlsSignature,
+    ) -> Result<(), BlsError> {
         let each: Vec<_> = keys.iter().map(|k| twin_sign(k, message)).collect();
         if self.aggregate(&each)? == *signature { Ok(()) } else { Err(BlsError::Signature) }
     }

@@ -10,7 +10,7 @@
 mod frame;
 mod record;
 
-pub use frame::{Torn, MAX_WAL_BYTES, MAX_WAL_RECORD_BYTES};
+pub use frame::{MAX_WAL_BYTES, MAX_WAL_RECORD_BYTES, Torn};
 pub use record::{ProposedBlock, WalRecord};
 
 /// Why a log cannot be used.

@@ -140,7 +140,8 @@ impl ConsensusMessage {
     /// The bytes to publish.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![WIRE_VERSION];
-        self.serialize(&mut out).expect("writing to a Vec cannot fail and lists are bounded by the validator set");
+        self.serialize(&mut out)
+            .expect("writing to a Vec cannot fail and lists are bounded by the validator set");
         debug_assert!(out.len() <= MAX_MESSAGE_BYTES, "lists are bounded by the validator set");
         out
     }
@@ -150,7 +151,10 @@ impl ConsensusMessage {
         let what = "a consensus message";
         match bytes.first() {
             Some(&WIRE_VERSION) => Ok(codec::decode::<Envelope>(what, bytes, MAX_MESSAGE_BYTES)?.message),
-            Some(version) => Err(DecodeError::Malformed { what, why: format!("version {version}, expected {WIRE_VERSION}") }),
+            Some(version) => Err(DecodeError::Malformed {
+                what,
+                why: format!("version {version}, expected {WIRE_VERSION}"),
+            }),
             None => Err(DecodeError::Malformed { what, why: "it is empty".into() }),
         }
     }

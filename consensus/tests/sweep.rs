@@ -83,7 +83,8 @@ fn one_seed_is_one_run() {
 }
 
 fn mutated(mutation: Mutation, seed: u64) -> Sim {
-    let mut sim = Sim::new(Plan { mutation: Some(mutation), liar: None, spare_crash: vec![], ..Plan::stormy(seed) });
+    let mut sim =
+        Sim::new(Plan { mutation: Some(mutation), liar: None, spare_crash: vec![], ..Plan::stormy(seed) });
     sim.run(8, 120_000);
     sim
 }

@@ -19,7 +19,10 @@ fn same_message_again_is_signed_and_a_different_one_is_not() {
     let mut g = guard();
     assert_eq!(g.advance(rec(5, 1, Step::Prevote, 1)), Ok(true));
     assert_eq!(g.advance(rec(5, 1, Step::Prevote, 1)), Ok(false), "nothing new to persist");
-    assert_eq!(g.advance(rec(5, 1, Step::Prevote, 2)), Err(SignRefused::Conflict(rec(5, 1, Step::Prevote, 2))));
+    assert_eq!(
+        g.advance(rec(5, 1, Step::Prevote, 2)),
+        Err(SignRefused::Conflict(rec(5, 1, Step::Prevote, 2)))
+    );
     for back in [rec(4, 9, Step::Precommit, 1), rec(5, 0, Step::Precommit, 1), rec(5, 1, Step::Proposal, 1)] {
         assert!(matches!(g.advance(back), Err(SignRefused::Backwards { .. })), "{back:?}");
     }

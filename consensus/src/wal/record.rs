@@ -64,7 +64,8 @@ impl WalRecord {
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![WAL_VERSION];
-        self.serialize(&mut out).expect("writing to a Vec cannot fail and lists are bounded by the validator set");
+        self.serialize(&mut out)
+            .expect("writing to a Vec cannot fail and lists are bounded by the validator set");
         out
     }
 

@@ -31,7 +31,10 @@ fn a_torn_end_is_cut_at_every_length() {
         let got = recover(&bytes[..len]).unwrap();
         assert_eq!(got.records, all[..len / frame], "cut at {len}");
         assert_eq!(got.valid_len, len / frame * frame);
-        assert_eq!(got.torn.map(|t| (t.offset, t.len)), (len % frame > 0).then_some((len / frame * frame, len % frame)));
+        assert_eq!(
+            got.torn.map(|t| (t.offset, t.len)),
+            (len % frame > 0).then_some((len / frame * frame, len % frame))
+        );
     }
 }
 
@@ -76,7 +79,10 @@ fn an_intact_frame_that_is_no_record_is_an_error() {
         let mut bytes = log(&records(1));
         let at = bytes.len();
         bytes.extend(frame::wrap(payload));
-        assert!(matches!(recover(&bytes), Err(WalError::Undecodable { offset, .. }) if offset == at), "{payload:?}");
+        assert!(
+            matches!(recover(&bytes), Err(WalError::Undecodable { offset, .. }) if offset == at),
+            "{payload:?}"
+        );
     }
 }
 

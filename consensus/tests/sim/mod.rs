@@ -13,7 +13,9 @@ pub use plan::{Mutation, Plan, Rng, timeouts};
 
 use metanode_consensus::evidence::Evidence;
 use metanode_consensus::wire::{SignedProposal, SignedVote};
-use metanode_consensus::{ConsensusMessage, Effect, Input, PeerId, Scheme, TimeoutId, verify_certificate, wal};
+use metanode_consensus::{
+    ConsensusMessage, Effect, Input, PeerId, Scheme, TimeoutId, verify_certificate, wal,
+};
 use metanode_types::certificate::Certificate;
 use metanode_types::ids::{BlockId, ChainId};
 use metanode_types::validator::ValidatorSet;
@@ -397,8 +399,10 @@ impl Sim {
     /// The liar tells half of the network something else, properly signed: other votes, other proposals.
     fn lie(&mut self, node: usize, message: &ConsensusMessage, truth: Vec<u8>) {
         let height = message.height();
-        let others: Vec<BlockId> = self.blocks.iter().filter(|(_, (h, _))| *h == height).map(|(b, _)| *b).collect();
-        let pick = if others.is_empty() { None } else { Some(others[self.rng.below(others.len() as u64) as usize]) };
+        let others: Vec<BlockId> =
+            self.blocks.iter().filter(|(_, (h, _))| *h == height).map(|(b, _)| *b).collect();
+        let pick =
+            if others.is_empty() { None } else { Some(others[self.rng.below(others.len() as u64) as usize]) };
         let lie = match message {
             ConsensusMessage::Vote(v) => {
                 let mut content = v.content;

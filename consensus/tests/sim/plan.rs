@@ -37,7 +37,13 @@ pub fn keys(i: usize) -> Keys {
 }
 
 pub fn timeouts() -> ConsensusTimeouts {
-    ConsensusTimeouts { propose_ms: 200, prevote_ms: 100, precommit_ms: 100, delta_ms: 60, rebroadcast_ms: 250 }
+    ConsensusTimeouts {
+        propose_ms: 200,
+        prevote_ms: 100,
+        precommit_ms: 100,
+        delta_ms: 60,
+        rebroadcast_ms: 250,
+    }
 }
 
 /// A defect put in on purpose, to see the checks find it.
