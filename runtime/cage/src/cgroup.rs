@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -325,13 +325,4 @@ pub(crate) fn sweep(keep: u32) -> (usize, usize) {
         }
     }
     (killed, removed)
-}
-
-/// Whether a descriptor limit or permission keeps this process from using the pool at all.
-pub(crate) fn usable() -> bool {
-    sys::euid() == 0 && hierarchies().iter().any(|h| h.mount.join("cgroup.procs").exists() && writable(&h.mount))
-}
-
-fn writable(path: &Path) -> bool {
-    File::open(path).is_ok_and(|f| sys::writable_dir(f.as_raw_fd()))
 }

@@ -102,7 +102,8 @@ pub(crate) fn launch(
     })
 }
 
-fn require_one_thread() -> Result<(), Error> {
+/// A forked copy of a process with threads would inherit locks that nobody releases.
+pub(crate) fn require_one_thread() -> Result<(), Error> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads == 1 { Ok(()) } else { Err(Error::ManyThreads(threads)) }
 }

@@ -6,7 +6,7 @@
 //!
 //! Map: `spec` what is asked; `launch` (supervisor side) and `child` (inside) build the cage from `mounts`, `procfs`,
 //! `walls`, `seccomp` and `cgroup`; `watch` runs it; `supervise` ties these together; `record`, `logs`, `output` and
-//! `report` are what remains; `stop`, `sweep`, `health` and `detect` are asked from outside.
+//! `report` are what remains; `stop` (with `sweep`), `health` and `detect` are asked from outside.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
@@ -16,7 +16,9 @@ compile_error!("the cage's system call table and signal layouts are those of x86
 mod cgroup;
 mod child;
 mod cpu;
+pub mod detect;
 mod error;
+pub mod health;
 mod launch;
 mod logs;
 mod mounts;
@@ -26,15 +28,18 @@ pub mod record;
 pub mod report;
 mod seccomp;
 pub mod spec;
+pub mod stop;
 pub mod supervise;
 mod sys;
 mod walls;
 mod watch;
 
+pub use detect::detect;
 pub use error::Error;
 pub use record::Record;
 pub use report::{Exit, Report};
 pub use spec::{CageSpec, Limits, Root};
+pub use stop::{Swept, stop, sweep};
 pub use supervise::supervise;
 
 /// What runs in the cage.

@@ -1,41 +1,115 @@
 //! `metanode-cage`: the small, separate binary in which every native workload is launched and watched.
 //!
-//! Owns the command line and nothing else. Exit status of `run` is the program's own, 125 when the cage itself failed.
+//! Owns the command line and the detaching of `start`. Exit status of `run` is the program's own and 125 when the cage
+//! itself failed; of the other commands 0 done, 1 a check failed, 2 usage, 125 failed.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use metanode_cage::health::{Health, probe};
 use metanode_cage::spec::MAX_SPEC_BYTES;
-use metanode_cage::{CageSpec, Entry, Error, Exit, supervise};
+use metanode_cage::supervise::{DEFAULT_GRACE_MS, start_detached};
+use metanode_cage::{CageSpec, Entry, Error, Exit, detect, stop, supervise, sweep};
 
 /// Exit status when the cage, not the program, failed.
 const CAGE_FAILED: u8 = 125;
+/// Exit status for arguments that make no sense.
+const USAGE_ERROR: u8 = 2;
 
 const USAGE: &str = "usage: metanode-cage COMMAND
-  run --spec FILE|-                run a cage in the foreground; exit status is the program's, 125 if the cage failed
+  run --spec FILE|-                      run a cage in the foreground; exit status is the program's, 125 if the cage failed
+  start --spec FILE|-                    start a cage in the background; returns when its program runs
+  stop --state-dir D [--grace-ms N]      ask it to stop, insist after the grace period, print its report
+  health --state-dir D --port P [--path /X] [--timeout-ms N]
+                                         connect (or HTTP GET) from inside the cage's network; exit status 1 if unwell
+  sweep DIR                              clean up below DIR after supervisors that died
+  detect                                 what this machine offers a cage
 ";
+
+/// Why a command did not succeed.
+enum Failure {
+    Usage(String),
+    Cage(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Cage(error)
+    }
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match command(&arguments) {
         Ok(code) => ExitCode::from(code),
-        Err(message) => {
-            eprintln!("metanode-cage: {message}");
+        Err(Failure::Usage(why)) => {
+            eprint!("metanode-cage: {why}\n{USAGE}");
+            ExitCode::from(USAGE_ERROR)
+        }
+        Err(Failure::Cage(error)) => {
+            eprintln!("metanode-cage: {error}");
             ExitCode::from(CAGE_FAILED)
         }
     }
 }
 
-fn command(arguments: &[String]) -> Result<u8, String> {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["run", "--spec", file] => run(file),
-        ["help" | "--help" | "-h"] => {
+fn command(arguments: &[String]) -> Result<u8, Failure> {
+    let Some((name, rest)) = arguments.split_first() else { return Err(Failure::Usage("no command".into())) };
+    match name.as_str() {
+        "run" => run(&read_spec(&Options::parse(rest, &["--spec"])?.required("--spec")?)?),
+        "start" => start(&read_spec(&Options::parse(rest, &["--spec"])?.required("--spec")?)?),
+        "stop" => stop_cage(&Options::parse(rest, &["--state-dir", "--grace-ms"])?),
+        "health" => health(&Options::parse(rest, &["--state-dir", "--port", "--path", "--timeout-ms"])?),
+        "sweep" => match rest {
+            [dir] => print(&sweep(Path::new(dir))?).map(|()| 0),
+            _ => Err(Failure::Usage("sweep takes one directory".into())),
+        },
+        "detect" => {
+            let found = detect()?;
+            print(&found)?;
+            Ok(u8::from(!found.usable))
+        }
+        "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(0)
         }
-        _ => Err(format!("cannot understand these arguments\n{USAGE}")),
+        other => Err(Failure::Usage(format!("no command {other:?}"))),
+    }
+}
+
+/// `--name value` pairs of one command.
+struct Options(Vec<(String, String)>);
+
+impl Options {
+    fn parse(words: &[String], known: &[&str]) -> Result<Self, Failure> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for pair in words.chunks(2) {
+            let name = pair[0].clone();
+            if !known.contains(&name.as_str()) {
+                return Err(Failure::Usage(format!("no option {name:?}")));
+            }
+            if pairs.iter().any(|(n, _)| *n == name) {
+                return Err(Failure::Usage(format!("{name} is given twice")));
+            }
+            let value = pair.get(1).ok_or_else(|| Failure::Usage(format!("{name} needs a value")))?;
+            pairs.push((name, value.clone()));
+        }
+        Ok(Self(pairs))
+    }
+
+    fn optional(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    fn required(&self, name: &str) -> Result<String, Failure> {
+        self.optional(name).map(String::from).ok_or_else(|| Failure::Usage(format!("{name} is missing")))
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let parse = |text: &str| text.parse().map_err(|_| Failure::Usage(format!("{name}: {text:?} is not a fitting number")));
+        self.optional(name).map(parse).transpose()
     }
 }
 
@@ -53,19 +127,52 @@ fn read_spec(file: &str) -> Result<CageSpec, Error> {
     CageSpec::from_json(&text)
 }
 
-fn run(file: &str) -> Result<u8, String> {
-    let spec = read_spec(file).map_err(|e| e.to_string())?;
-    let report = supervise(&spec, Entry::Exec, |_| ()).map_err(|e| e.to_string())?;
-    exit_status(&report.exit)
+fn print(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|source| Error::ParseState { path: PathBuf::from("(standard output)"), source })?;
+    println!("{text}");
+    Ok(())
 }
 
-/// The shell's convention: 128 + signal for a program that was killed.
-fn exit_status(exit: &Exit) -> Result<u8, String> {
-    match exit {
-        Exit::Code(code) => Ok(*code as u8),
-        Exit::Signal(signal) => Ok((128 + *signal) as u8),
-        Exit::Timeout => Err("the wall-clock limit passed".into()),
-        Exit::Oom => Ok(128 + 9),
-        Exit::LaunchError(why) => Err(why.clone()),
-    }
+fn run(spec: &CageSpec) -> Result<u8, Failure> {
+    let report = supervise(spec, Entry::Exec, |_| ())?;
+    Ok(match report.exit {
+        Exit::Code(code) => code as u8,
+        Exit::Signal(signal) => (128 + signal) as u8, // the shell's convention
+        Exit::Timeout => explain(124, "the wall-clock limit passed"), // as timeout(1)
+        Exit::Oom => explain(137, "killed for exceeding its memory limit"),
+        Exit::LaunchError(why) => explain(CAGE_FAILED, &why),
+    })
+}
+
+fn explain(code: u8, why: &str) -> u8 {
+    eprintln!("metanode-cage: {why}");
+    code
+}
+
+fn start(spec: &CageSpec) -> Result<u8, Failure> {
+    print(&start_detached(spec)?)?;
+    Ok(0)
+}
+
+fn stop_cage(options: &Options) -> Result<u8, Failure> {
+    let grace = options.number("--grace-ms")?.unwrap_or(DEFAULT_GRACE_MS);
+    print(&stop(Path::new(&options.required("--state-dir")?), grace)?)?;
+    Ok(0)
+}
+
+fn health(options: &Options) -> Result<u8, Failure> {
+    let dir = options.required("--state-dir")?;
+    let port = options.number("--port")?.ok_or_else(|| Failure::Usage("--port is missing".into()))?;
+    let timeout = Duration::from_millis(options.number("--timeout-ms")?.unwrap_or(1000));
+    Ok(match probe(Path::new(&dir), port, options.optional("--path"), timeout)? {
+        Health::Healthy => {
+            println!("healthy");
+            0
+        }
+        Health::Unhealthy(why) => {
+            println!("unhealthy: {why}");
+            1
+        }
+    })
 }

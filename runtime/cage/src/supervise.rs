@@ -177,3 +177,56 @@ impl Ledger {
         self.report(spec, Exit::LaunchError(error.to_string()))
     }
 }
+
+/// Starts a cage under a supervisor of its own, detached from this process, and returns once its program runs.
+///
+/// The supervisor is a grandchild in a new session with all standard streams on the null device, so it outlives the
+/// caller. Must be called by a single-threaded process: programs with threads run the binary's `start` instead.
+pub fn start_detached(spec: &CageSpec) -> Result<Record, Error> {
+    spec.validate(true)?;
+    launch::require_one_thread()?;
+    let failed = |source| Error::launch("detach the supervisor", source);
+    let (reader, writer) = sys::pipe().map_err(failed)?;
+    let Some(pid) = sys::fork().map_err(failed)? else {
+        drop(reader);
+        sys::setsid();
+        match sys::fork() {
+            Ok(None) => supervise_alone(spec, writer),
+            Ok(Some(_)) => sys::exit_now(0),
+            Err(_) => sys::exit_now(1),
+        }
+    };
+    drop(writer);
+    sys::wait_for(pid).map_err(failed)?;
+    let mut answer = String::new();
+    io::Read::read_to_string(&mut File::from(reader), &mut answer).map_err(failed)?;
+    match answer.strip_prefix('+') {
+        Some(record) => serde_json::from_str(record).map_err(|source| Error::ParseState { path: "(pipe)".into(), source }),
+        None => Err(Error::launch(answer.trim_start_matches('-').to_owned(), io::Error::other("nothing was left running"))),
+    }
+}
+
+/// The detached supervisor: tells the caller how the launch went, then watches to the end.
+fn supervise_alone(spec: &CageSpec, writer: std::os::fd::OwnedFd) -> ! {
+    use std::cell::Cell;
+    use std::io::Write;
+    let teller = Cell::new(Some(File::from(writer)));
+    let tell = |text: String| {
+        if let Some(mut pipe) = teller.take() {
+            let _ = pipe.write_all(text.as_bytes()); // a caller that is gone needs no answer
+        }
+    };
+    if let Err(e) = sys::silence_standard_streams() {
+        tell(format!("-{e}"));
+        sys::exit_now(125)
+    }
+    let outcome = supervise(spec, Entry::Exec, |record| {
+        tell(serde_json::to_string(record).map_or_else(|e| format!("-{e}"), |text| format!("+{text}")));
+    });
+    match outcome {
+        Ok(Report { exit: Exit::LaunchError(why), .. }) => tell(format!("-{why}")),
+        Err(e) => tell(format!("-{e}")),
+        Ok(_) => {}
+    }
+    sys::exit_now(0)
+}

@@ -536,10 +536,12 @@ pub(crate) fn signal_descriptor(set: &libc::sigset_t) -> io::Result<OwnedFd> {
     own(unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }.into())
 }
 
-/// Whether this process may create entries in the directory.
-pub(crate) fn writable_dir(dir: RawFd) -> bool {
-    // SAFETY: a NUL-terminated constant.
-    unsafe { libc::faccessat(dir, c".".as_ptr(), libc::W_OK, libc::AT_EACCESS) == 0 }
+/// The version of the kernel's landlock interface.
+pub(crate) fn landlock_abi() -> io::Result<u32> {
+    const VERSION: libc::c_ulong = 1;
+    let null = std::ptr::null::<libc::c_void>();
+    // SAFETY: asking for the version takes a null pointer and a size of zero.
+    check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, null, 0usize, VERSION) }).map(|v| v as u32)
 }
 
 /// An auxiliary value that the kernel gave this process.
@@ -635,4 +637,10 @@ pub(crate) fn in_child(work: impl FnOnce() -> String) -> io::Result<String> {
     wait_for(pid)?;
     read?;
     Ok(answer)
+}
+
+/// Puts the null device on the three standard streams.
+pub(crate) fn silence_standard_streams() -> io::Result<()> {
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    (0..3).try_for_each(|stream| dup_to(null.as_raw_fd(), stream))
 }

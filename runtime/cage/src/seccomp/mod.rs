@@ -22,6 +22,7 @@ use seccompiler::{
 use crate::Error;
 
 /// What the cage does with one system call, and why that is safe.
+#[cfg_attr(not(test), expect(dead_code, reason = "names and reasons are for readers and tests"))]
 pub(crate) struct Row {
     /// The kernel's name of the call.
     pub name: &'static str,
