@@ -31,6 +31,9 @@ use types::{CertificateError, Timeout};
 /// No timer waits longer, however high the round.
 pub const MAX_TIMEOUT_MS: u64 = 60_000;
 
+/// What the core is told of a certificate that was refused.
+const UNPROVEN: CertificateError<Ctx> = CertificateError::VerificationError(None);
+
 /// This node's own key and what it signed.
 pub(crate) struct Own {
     pub(crate) address: Addr,
@@ -178,16 +181,14 @@ impl Shell {
             }
             E::VerifyPolkaCertificate(c, members, thresholds, r) => {
                 let checked = certify::check_polka(&*self.scheme, &self.chain, &members, &thresholds, &c);
-                r.resume_with(self.note_refusal(checked))
+                r.resume_with(if self.note_refusal(checked) { Ok(()) } else { Err(UNPROVEN) })
             }
             E::VerifyRoundCertificate(c, members, thresholds, r) => {
                 let checked = certify::check_round(&*self.scheme, &self.chain, &members, &thresholds, &c);
-                r.resume_with(self.note_refusal(checked))
+                r.resume_with(if self.note_refusal(checked) { Ok(()) } else { Err(UNPROVEN) })
             }
             // Blocks are synced outside of the core, and vote extensions are disabled: these are never asked.
-            E::VerifyExtendedCommitCertificate(.., r) => {
-                r.resume_with(Err(CertificateError::VerificationError(None)))
-            }
+            E::VerifyExtendedCommitCertificate(.., r) => r.resume_with(Err(UNPROVEN)),
             E::VerifyVoteExtension(.., r) => r.resume_with(Err(VoteExtensionError::InvalidVoteExtension)),
             E::ExtendVote(.., r) => r.resume_with(None),
             other => {
@@ -287,20 +288,12 @@ impl Shell {
         self.at.made.contains(known)
     }
 
-    fn note_refusal(
-        &mut self,
-        checked: Result<(), CertificateError<Ctx>>,
-    ) -> Result<(), CertificateError<Ctx>> {
-        if let Err(e) = &checked {
-            self.refused = Some(match e {
-                CertificateError::UnknownValidator(_) => "it names someone who is not a validator",
-                CertificateError::DuplicateVote(_) => "it counts a validator twice",
-                CertificateError::NotEnoughVotingPower { .. } => "its signers are too few",
-                CertificateError::InvalidVoteType(_) => "it holds a vote of the wrong kind",
-                _ => "a signature in it does not verify",
-            });
+    /// Remembers why a peer's certificate was refused; the core wants only a yes or a no.
+    fn note_refusal(&mut self, checked: Result<(), certify::Refusal>) -> bool {
+        if let Err(why) = checked {
+            self.refused = Some(why);
         }
-        checked
+        checked.is_ok()
     }
 
     fn get_value(&mut self, height: Height, round: u32, timeout: &Timeout) -> Result<(), Fatal> {

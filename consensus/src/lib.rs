@@ -106,3 +106,10 @@ pub enum SetupError {
     #[error("load the sign history: {0}")]
     History(#[from] HistoryError),
 }
+
+// The node moves both into a task of its own.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Consensus>();
+    is_send::<sync::BlockSync>();
+};

@@ -1,7 +1,7 @@
 //! Block sync: catching up with blocks that others have decided.
 //!
 //! ```text
-//!   peer                              Sync                                   application
+//!   peer                              BlockSync                              application
 //!    │◀── Request{Status} ────────────│◀── Connected                              │
 //!    │─── Status{first,last} ────────▶│                                           │
 //!    │◀── Request{Blocks{from,count}}─│   ranges to several peers at once         │
@@ -20,7 +20,7 @@ mod message;
 mod state;
 
 pub use message::{SyncRequest, SyncResponse, SyncedBlock, serve};
-pub use state::Sync;
+pub use state::BlockSync;
 
 use crate::api::PeerId;
 use metanode_types::block::BlockError;

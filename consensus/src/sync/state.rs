@@ -31,7 +31,7 @@ struct Flight {
 }
 
 /// Block sync of one chain at one node.
-pub struct Sync {
+pub struct BlockSync {
     config: SyncConfig,
     scheme: Arc<dyn Scheme>,
     /// The height wanted next, who votes at it, and the block before it.
@@ -47,7 +47,7 @@ pub struct Sync {
     out: Vec<SyncEffect>,
 }
 
-impl Sync {
+impl BlockSync {
     /// Starts behind `tip` (height 0 and a zero id before the first block); `set` votes at `tip + 1`.
     pub fn new(
         config: SyncConfig,
@@ -60,7 +60,7 @@ impl Sync {
             config.batch > 0 && config.max_in_flight > 0 && config.window > 0,
             "a bound of zero never syncs"
         );
-        Sync {
+        BlockSync {
             config,
             scheme,
             next: tip + 1,

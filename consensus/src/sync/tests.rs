@@ -91,7 +91,7 @@ enum Manner {
 }
 
 struct World {
-    sync: Sync,
+    sync: BlockSync,
     blocks: Vec<SyncedBlock>,
     manners: BTreeMap<PeerId, Manner>,
     /// Answers and wake-ups to come: (time, sequence) -> input.
@@ -109,7 +109,7 @@ impl World {
         let scheme: Arc<dyn Scheme> = Arc::new(InsecureTwin);
         let config = SyncConfig { batch: 4, window: 20, ..SyncConfig::new(CHAIN) };
         let mut world = World {
-            sync: Sync::new(config, scheme, 0, BlockId::default(), set()),
+            sync: BlockSync::new(config, scheme, 0, BlockId::default(), set()),
             blocks: chain(heights, 0),
             manners: manners.iter().enumerate().map(|(i, m)| (peer(i as u8), *m)).collect(),
             agenda: BTreeMap::new(),
@@ -235,7 +235,8 @@ fn nobody_is_given_up_for_ever() {
 #[test]
 fn a_certified_block_that_does_not_follow_ours_is_reported_as_a_fork() {
     let (ours, theirs) = (chain(1, 0), chain(2, 77));
-    let mut sync = Sync::new(SyncConfig::new(CHAIN), Arc::new(InsecureTwin), 1, ours[0].block.id(), set());
+    let mut sync =
+        BlockSync::new(SyncConfig::new(CHAIN), Arc::new(InsecureTwin), 1, ours[0].block.id(), set());
     sync.step(0, SyncInput::Connected(peer(1)));
     let out =
         sync.step(1, SyncInput::Response { id: 1, response: SyncResponse::Status { first: 1, last: 2 } });

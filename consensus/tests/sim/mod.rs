@@ -144,11 +144,11 @@ impl Sim {
                 let peer = PeerId(vec![from as u8]);
                 self.input(to, Input::Message { peer, bytes });
             }
-            Event::Timer { node, boot, id, set } => {
-                if self.nodes[node].boot == boot && self.nodes[node].timers.get(&id) == Some(&set) {
-                    self.nodes[node].timers.remove(&id);
-                    self.input(node, Input::Timeout(id));
-                }
+            Event::Timer { node, boot, id, set }
+                if self.nodes[node].boot == boot && self.nodes[node].timers.get(&id) == Some(&set) =>
+            {
+                self.nodes[node].timers.remove(&id);
+                self.input(node, Input::Timeout(id));
             }
             Event::Value { node, boot, height, round } if self.nodes[node].boot == boot => {
                 let block = self.build(node, height);
@@ -210,7 +210,8 @@ impl Sim {
     }
 
     fn restart(&mut self, node: usize) {
-        let mutation = self.plan.mutation;
+        let forgetful = self.plan.amnesiac == Some(node);
+        let mutation = if forgetful { Some(Mutation::BothLost) } else { self.plan.mutation };
         let n = &mut self.nodes[node];
         let Some((height, replay)) = n.reboot(mutation, &self.plan) else {
             self.failures.push(Failure::Stopped { node, why: "the log could not be recovered".into() });
@@ -280,7 +281,9 @@ impl Sim {
         match effect {
             Effect::WalReset { .. } => self.nodes[node].disk.reset(),
             Effect::WalAppend(record) => self.nodes[node].disk.unsynced.extend(wal::encode(&record)),
+            Effect::WalSync if self.plan.mutation == Some(Mutation::SyncSkipped) => {}
             Effect::WalSync => self.nodes[node].disk.sync(),
+            Effect::PersistGuard(_) if self.plan.mutation == Some(Mutation::GuardSkipped) => {}
             Effect::PersistBlock { block } => {
                 self.nodes[node].disk.blocks.insert(block);
             }
@@ -308,7 +311,7 @@ impl Sim {
             Effect::Offence { peer, why } => {
                 self.offences += 1;
                 let accused = peer.0[0] as usize;
-                if self.plan.liar != Some(accused) {
+                if !self.plan.is_faulty(accused) {
                     eprintln!("node {node} accuses {accused}: {why}");
                     self.failures.push(Failure::HonestAccused { accused });
                 }
@@ -347,7 +350,7 @@ impl Sim {
             self.failures.push(Failure::BadEvidence);
         }
         let accused = self.plan.index_of(&evidence.author());
-        if self.plan.liar != Some(accused) {
+        if !self.plan.is_faulty(accused) {
             self.failures.push(Failure::HonestAccused { accused });
         }
         self.evidence.push(evidence);
@@ -358,13 +361,19 @@ impl Sim {
         if self.plan.liar == Some(node) {
             return self.lie(node, &message, bytes);
         }
-        if let Some((height, round, step, content)) = self.own_words(node, &message) {
+        if self.plan.silent == Some(node) {
+            return;
+        }
+        let honest = !self.plan.is_faulty(node);
+        if let Some((height, round, step, content)) = self.own_words(node, &message).filter(|_| honest) {
             if self.said.entry((node, height, round, step)).or_insert_with(|| content.clone()) != &content {
                 self.failures.push(Failure::DoubleSign { node, height, round });
             }
-            if self.plan.mutation.is_none()
-                && let Some(what) = self.nodes[node].disk.not_durable(&message)
-            {
+            let lost = matches!(
+                self.plan.mutation,
+                Some(Mutation::LogLost | Mutation::GuardLost | Mutation::BothLost)
+            );
+            if let Some(what) = self.nodes[node].disk.not_durable(&message).filter(|_| !lost) {
                 self.failures.push(Failure::PublishedBeforeDurable { node, what });
             }
         }

@@ -110,10 +110,10 @@ impl Node {
         let recovery = wal::recover(&self.disk.durable).ok()?;
         self.disk.durable.truncate(recovery.valid_len);
         let mut replay = recovery.records;
-        if matches!(mutation, Some(Mutation::ForgetLog | Mutation::ForgetLogAndGuard)) {
+        if matches!(mutation, Some(Mutation::LogLost | Mutation::BothLost)) {
             replay.clear();
         }
-        if matches!(mutation, Some(Mutation::ForgetGuard | Mutation::ForgetLogAndGuard)) {
+        if matches!(mutation, Some(Mutation::GuardLost | Mutation::BothLost)) {
             self.disk.guard = None;
         }
         self.consensus = Some(self.boot_consensus(plan));

@@ -49,9 +49,13 @@ pub fn timeouts() -> ConsensusTimeouts {
 /// A defect put in on purpose, to see the checks find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
-    ForgetLog,
-    ForgetGuard,
-    ForgetLogAndGuard,
+    LogLost,
+    GuardLost,
+    BothLost,
+    /// `WalSync` does nothing.
+    SyncSkipped,
+    /// `PersistGuard` does nothing.
+    GuardSkipped,
 }
 
 #[derive(Clone)]
@@ -63,7 +67,12 @@ pub struct Plan {
     pub latency_ms: u64,
     pub crash_every_ms: u64,
     pub cut_every_ms: u64,
+    /// Signs contradictions and proposes invalid blocks.
     pub liar: Option<usize>,
+    /// Honest, but forgets log and guard whenever it crashes.
+    pub amnesiac: Option<usize>,
+    /// Listens and never speaks.
+    pub silent: Option<usize>,
     pub spare_crash: Vec<usize>,
     pub followers: Vec<usize>,
     pub mutation: Option<Mutation>,
@@ -82,6 +91,8 @@ impl Plan {
             crash_every_ms: 0,
             cut_every_ms: 0,
             liar: None,
+            amnesiac: None,
+            silent: None,
             spare_crash: vec![],
             followers: vec![],
             mutation: None,
@@ -99,6 +110,11 @@ impl Plan {
             spare_crash: vec![3],
             ..Plan::quiet(seed, 4)
         }
+    }
+
+    /// Whether this node may be accused.
+    pub fn is_faulty(&self, node: usize) -> bool {
+        self.liar == Some(node) || self.amnesiac == Some(node)
     }
 
     pub fn scheme(&self) -> Arc<dyn Scheme> {
