@@ -95,7 +95,7 @@ impl Child<'_> {
         sys::become_user(0, 0, go.range).map_err(|e| Error::launch("become root of the namespace", e))?;
         self.tie_to_parent(&mut barriers)?;
         sys::setsid();
-        walls::join_cgroups(&self.tasks, &mut barriers)?;
+        walls::join_cgroups(self.tasks, &mut barriers)?;
         walls::identity(&self.spec.hostname, &mut barriers)?;
         sys::umask(0);
         let lower = match (&self.spec.root, tree) {

@@ -4,7 +4,7 @@
 //! every supported kernel has; landlock alone may be missing, and that is reported.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -108,8 +108,7 @@ pub(crate) fn landlock(barriers: &mut Barriers) -> Result<(), Error> {
 }
 
 /// Joins the cgroups whose task files were opened by the supervisor, then hides the hierarchy above them.
-pub(crate) fn join_cgroups(tasks: &[std::os::fd::OwnedFd], barriers: &mut Barriers) -> Result<(), Error> {
-    use std::os::fd::AsFd;
+pub(crate) fn join_cgroups(tasks: Vec<OwnedFd>, barriers: &mut Barriers) -> Result<(), Error> {
     for file in tasks {
         // "0" means the writer itself. Moving oneself takes no global lock; being moved costs milliseconds.
         sys::write(file.as_fd(), b"0").map_err(|e| Error::launch(format!("join cgroup {}", file.as_raw_fd()), e))?;

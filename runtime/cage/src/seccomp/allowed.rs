@@ -261,10 +261,10 @@ pub(super) const SIGNALS: &[Row] = &[
 pub(super) const TIME: &[Row] = &[
     row("clock_gettime", libc::SYS_clock_gettime, Allow, "reads a clock"),
     row("clock_getres", libc::SYS_clock_getres, Allow, "constant"),
-    row("clock_nanosleep", libc::SYS_clock_nanosleep, Allow, "waits"),
+    row("clock_nanosleep", libc::SYS_clock_nanosleep, Allow, "sleeps, nothing else"),
     row("gettimeofday", libc::SYS_gettimeofday, Allow, "reads a clock"),
     row("time", libc::SYS_time, Allow, "reads a clock"),
-    row("nanosleep", libc::SYS_nanosleep, Allow, "waits"),
+    row("nanosleep", libc::SYS_nanosleep, Allow, "sleeps, nothing else"),
     row("alarm", libc::SYS_alarm, Allow, "own timer"),
     row("setitimer", libc::SYS_setitimer, Allow, "own timer"),
     row("getitimer", libc::SYS_getitimer, Allow, "own timer"),
