@@ -68,8 +68,9 @@ impl<'de> Deserialize<'de> for AccountKey {
             let (scheme, key) = text.split_once(':')?;
             let mut out = [0u8; 32];
             hex::decode_to_slice(key, &mut out).ok()?;
-            (scheme.len() == 2).then_some(())?;
-            Some(AccountKey { scheme: u8::from_str_radix(scheme, 16).ok()?, key: out })
+            let mut tag = [0u8; 1];
+            hex::decode_to_slice(scheme, &mut tag).ok()?;
+            Some(AccountKey { scheme: tag[0], key: out })
         };
         parse().ok_or_else(|| serde::de::Error::custom("an account key is `01:` and 64 hex digits"))
     }

@@ -43,9 +43,14 @@ pub struct NodeSpec {
 #[serde(transparent)]
 pub struct PeerIdBytes(#[serde(with = "hex_bytes")] pub Vec<u8>);
 
+impl PeerIdBytes {
+    /// Bytes allowed.
+    pub const MAX: usize = 64;
+}
+
 impl BorshDeserialize for PeerIdBytes {
     fn deserialize_reader<R: borsh::io::Read>(r: &mut R) -> borsh::io::Result<Self> {
-        Ok(PeerIdBytes(bounded_vec(r, 64)?))
+        Ok(PeerIdBytes(bounded_vec(r, Self::MAX)?))
     }
 }
 
@@ -55,7 +60,11 @@ mod hex_bytes {
         s.serialize_str(&hex::encode(v))
     }
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
-        hex::decode(<String as serde::Deserialize>::deserialize(d)?).map_err(serde::de::Error::custom)
+        let text = <String as serde::Deserialize>::deserialize(d)?;
+        if text.len() > 2 * super::PeerIdBytes::MAX {
+            return Err(serde::de::Error::custom("a peer id has at most 64 bytes"));
+        }
+        hex::decode(text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -88,7 +97,16 @@ pub struct ClusterSpec {
 /// A bounded list of member nodes.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, Serialize, Deserialize, Default)]
 #[serde(transparent)]
-pub struct ClusterNodes(pub Vec<Address>);
+pub struct ClusterNodes(#[serde(deserialize_with = "bounded_nodes")] pub Vec<Address>);
+
+/// The bound of the binary form holds for JSON, too: else a block could be made that no peer can decode.
+fn bounded_nodes<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Address>, D::Error> {
+    let nodes = <Vec<Address> as serde::Deserialize>::deserialize(d)?;
+    if nodes.len() > crate::limits::MAX_CLUSTER_NODES {
+        return Err(serde::de::Error::custom("a cluster lists at most 4096 nodes"));
+    }
+    Ok(nodes)
+}
 
 impl BorshDeserialize for ClusterNodes {
     fn deserialize_reader<R: borsh::io::Read>(r: &mut R) -> borsh::io::Result<Self> {
@@ -145,7 +163,15 @@ pub enum ReplicaEvent {
 /// UTF-8 text of at most 512 bytes.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, Serialize, Deserialize, Default)]
 #[serde(transparent)]
-pub struct ShortText(pub String);
+pub struct ShortText(#[serde(deserialize_with = "bounded_text")] pub String);
+
+fn bounded_text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(d)?;
+    if text.len() > ShortText::MAX {
+        return Err(serde::de::Error::custom("a short text has at most 512 bytes"));
+    }
+    Ok(text)
+}
 
 impl ShortText {
     /// Bytes allowed.

@@ -10,6 +10,9 @@ mod action;
 mod economic;
 mod full;
 
+#[cfg(test)]
+mod tests;
+
 use crate::bundle::Bundle;
 use crate::ids::{ChainId, Digest, ReceiptId};
 use crate::merkle;
