@@ -80,7 +80,7 @@ pub(crate) struct HeightState {
     pub(crate) asked: BTreeMap<BlockId, (u32, Address)>,
     /// Blocks that were proposed after their verdict had come.
     pub(crate) to_feed: Vec<BlockId>,
-    /// Signatures made by this process.
+    /// Signatures made by this process, or by an earlier one that logged them.
     pub(crate) made: BTreeSet<Known>,
     pub(crate) certificate: Option<Certificate>,
 }
@@ -147,8 +147,16 @@ impl Shell {
     pub(crate) fn catch_up_guard(&mut self, replay: &[WalRecord]) {
         self.wal_dirty |= !replay.is_empty();
         let Some(own) = self.own.as_mut() else { return };
-        let ours: Vec<SignRecord> = replay.iter().filter_map(|r| own.record_of(&self.chain, r)).collect();
-        for record in ours {
+        for logged in replay {
+            let Some(record) = own.record_of(&self.chain, logged) else { continue };
+            let (preimage, signature) = match logged {
+                WalRecord::Vote(v) => (v.preimage(&self.chain), v.signature),
+                WalRecord::Proposal(p) => (p.preimage(&self.chain), p.signature),
+                _ => continue,
+            };
+            if self.scheme.verify(&own.signer.public(), &preimage, &signature).is_ok() {
+                self.at.made.insert((own.address, preimage, signature));
+            }
             // What lies behind the guard is covered already.
             if own.guard.check(&record).is_ok() {
                 self.guard_dirty |= own.guard.advance(record).expect("it was just checked");
@@ -284,8 +292,9 @@ impl Shell {
             || self.scheme.verify(key, &preimage, &message.signature).is_ok()
     }
 
-    pub(crate) fn made_by_us(&self, known: &Known) -> bool {
-        self.at.made.contains(known)
+    /// Whether a signature in our name is one that this node remembers making, or cannot deny.
+    pub(crate) fn knows(&self, preimage: &[u8; 32], signature: &BlsSignature) -> bool {
+        self.at.muted || self.at.made.contains(&(self.address(), *preimage, *signature))
     }
 
     /// Remembers why a peer's certificate was refused; the core wants only a yes or a no.
@@ -328,7 +337,11 @@ impl Shell {
                 at.asked.insert(block, (round, proposer));
                 at.to_feed.push(block);
             }
-        } else if at.asked.insert(block, (round, proposer)).is_none() && !at.replaying {
+            return;
+        }
+        // Asked again when it is proposed again: the application may have failed to get the block so far.
+        at.asked.insert(block, (round, proposer));
+        if !at.replaying {
             self.out.push(Effect::NeedBlockVerdict { height: at.height, round, block, proposer });
         }
     }

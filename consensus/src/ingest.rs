@@ -11,11 +11,12 @@ use crate::api::{Effect, OffenceReason, PeerId};
 use crate::consensus::{Consensus, FUTURE_HEIGHTS, FUTURE_ROUNDS};
 use crate::context::{Addr, Ctx};
 use crate::convert;
-use crate::guard::{SignRecord, Step};
+use crate::guard::Step;
 use crate::wire::{ConsensusMessage, SignedProposal, SignedVote};
 use arc_malachitebft_core_consensus as core;
 use metanode_types::bls::BlsSignature;
 use metanode_types::ids::Address;
+use metanode_types::vote::VoteContent;
 
 /// A signed message reduced to what the gate looks at.
 struct Claim {
@@ -48,10 +49,12 @@ impl Consensus {
             // Certificates of a later height cannot be judged yet; their sender repeats them.
             ConsensusMessage::Polka(_) | ConsensusMessage::Round(_) if height > at.height => Ok(()),
             ConsensusMessage::Polka(c) => {
-                self.certificate(peer, core::Input::PolkaCertificate(convert::polka_in(&c)))
+                let votes = c.votes();
+                self.certificate(peer, &votes, core::Input::PolkaCertificate(convert::polka_in(&c)))
             }
             ConsensusMessage::Round(c) => {
-                self.certificate(peer, core::Input::RoundCertificate(convert::round_in(&c)))
+                let votes = c.votes();
+                self.certificate(peer, &votes, core::Input::RoundCertificate(convert::round_in(&c)))
             }
         }
     }
@@ -150,20 +153,44 @@ impl Consensus {
         result
     }
 
-    /// Our own signature came back. What this process or its log made is an echo; anything beyond the guard was
-    /// made by somebody else who holds our key.
+    /// Our own signature, verified, came back. Everything this process said or found in its log is known; with
+    /// the log lost (muted) nothing can be told; anything else was made by somebody else who holds our key.
     fn our_own(&mut self, claim: &Claim) {
-        let known: Known = (Addr(claim.author), claim.preimage, claim.signature);
-        let record = SignRecord::of(claim.height, claim.round, claim.step, &claim.preimage);
-        let last = self.sign_history().and_then(|h| h.last);
-        let beyond = last.is_none_or(|l| record.position() > l.position());
-        let conflict = last.is_some_and(|l| record.position() == l.position() && record.digest != l.digest);
-        if !self.shell.made_by_us(&known) && (beyond || conflict) {
+        if !self.shell.knows(&claim.preimage, &claim.signature) {
             self.shell.out.push(Effect::TwinDetected { height: claim.height, round: claim.round });
         }
     }
 
-    fn certificate(&mut self, peer: PeerId, input: core::Input<Ctx>) -> Result<(), Fatal> {
+    /// Certificates carry our own votes too. One that we did not cast must not get into the log as ours.
+    fn own_votes_known(&mut self, peer: &PeerId, votes: &[(VoteContent, Address, BlsSignature)]) -> bool {
+        let own = self.shell.address();
+        for (content, voter, signature) in votes.iter().filter(|(_, voter, _)| Addr(*voter) == own) {
+            let preimage = content.signed_bytes(&self.shell.chain);
+            if self.shell.knows(&preimage, signature) {
+                continue;
+            }
+            let key = self.shell.members().get(&Addr(*voter)).map(|m| m.key);
+            let genuine = key.is_some_and(|k| self.shell.scheme.verify(&k, &preimage, signature).is_ok());
+            self.shell.out.push(if genuine {
+                Effect::TwinDetected { height: content.height, round: content.round }
+            } else {
+                let why = OffenceReason::BadCertificate("a signature in it does not verify");
+                Effect::Offence { peer: peer.clone(), why }
+            });
+            return false;
+        }
+        true
+    }
+
+    fn certificate(
+        &mut self,
+        peer: PeerId,
+        votes: &[(VoteContent, Address, BlsSignature)],
+        input: core::Input<Ctx>,
+    ) -> Result<(), Fatal> {
+        if !self.own_votes_known(&peer, votes) {
+            return Ok(());
+        }
         self.shell.refused = None;
         self.drive(input)?;
         match self.shell.refused.take() {

@@ -93,6 +93,32 @@ pub struct RoundCertificate {
     pub votes: Vec<RoundVote>,
 }
 
+impl PolkaCertificate {
+    /// The votes in it, with who cast them.
+    pub fn votes(&self) -> Vec<(VoteContent, Address, BlsSignature)> {
+        let content = VoteContent {
+            kind: VoteKind::Prevote,
+            height: self.height,
+            round: self.round,
+            block: Some(self.block),
+        };
+        self.signatures.iter().map(|(voter, signature)| (content, *voter, *signature)).collect()
+    }
+}
+
+impl RoundCertificate {
+    /// The votes in it, with who cast them.
+    pub fn votes(&self) -> Vec<(VoteContent, Address, BlsSignature)> {
+        let content = |v: &RoundVote| VoteContent {
+            kind: v.kind,
+            height: self.height,
+            round: self.round,
+            block: v.block,
+        };
+        self.votes.iter().map(|v| (content(v), v.voter, v.signature)).collect()
+    }
+}
+
 impl BorshDeserialize for PolkaCertificate {
     fn deserialize_reader<R: borsh::io::Read>(r: &mut R) -> borsh::io::Result<Self> {
         Ok(PolkaCertificate {

@@ -1,5 +1,7 @@
 //! One node on a test bench: its peers are whatever the test says.
 
+#![allow(dead_code)]
+
 use metanode_consensus::scheme::{InsecureTwin, InsecureTwinKey};
 use metanode_consensus::wal::WalRecord;
 use metanode_consensus::wire::{SignedProposal, SignedVote};
@@ -187,6 +189,11 @@ impl Bench {
     /// The one of four that proposes in round 0 of `height`.
     pub fn proposer_at(height: u64) -> Self {
         Bench::twin(4, index_at(&set(4, false), 4, height, 0))
+    }
+
+    /// The `index`-th of four.
+    pub fn numbered(index: usize) -> Self {
+        Bench::twin(4, index)
     }
 
     pub fn alone() -> Self {

@@ -60,6 +60,7 @@ pub struct Sim {
     pub offences: usize,
     pub muted: usize,
     pub crashes: usize,
+    pub events: usize,
     /// Hash chain over everything delivered and decided: equal seeds give equal traces.
     pub trace: [u8; 32],
     rng: Rng,
@@ -85,6 +86,7 @@ impl Sim {
             offences: 0,
             muted: 0,
             crashes: 0,
+            events: 0,
             trace: [0; 32],
             now: 0,
             seq: 0,
@@ -121,11 +123,16 @@ impl Sim {
                 break;
             }
             self.now = time;
+            self.events += 1;
             self.handle(event);
         }
         let heights = self.nodes.iter().map(|n| n.disk.tip()).collect();
         self.failures.push(Failure::NoProgress { heights });
         self
+    }
+
+    pub fn now(&self) -> u64 {
+        self.now
     }
 
     pub fn set_at(&self, height: u64) -> ValidatorSet {

@@ -104,7 +104,7 @@ impl Plan {
         Plan {
             loss_permille: 80,
             latency_ms: 50,
-            crash_every_ms: 400,
+            crash_every_ms: 700,
             cut_every_ms: 1500,
             liar: Some(3),
             spare_crash: vec![3],
