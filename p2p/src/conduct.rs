@@ -1,12 +1,13 @@
 //! What each peer may cost us: budgets, offences, scores and bans.
 //!
-//! Owns the memory of peers' conduct, bounded in number. Sans-I/O: time comes in as milliseconds, decisions go
-//! out; whoever asks must carry them out. Integers only, no clock, no hash-map iteration.
+//! Owns the memory of peers' conduct, bounded in number. Sans-I/O: time comes in as milliseconds, decisions
+//! go out; whoever asks must carry them out. Integers only, no clock, no hash-map iteration.
 //!
-//! A score is the sum of offences less one point forgiven per second; at [`limits::BAN_SCORE`] the peer is banned
-//! for a minute, and twice as long each further time. gossipsub's own peer scoring is left off: its parameters
-//! are tuned for thousands of anonymous peers (colocated addresses, mesh delivery quotas), and on a cluster of
-//! four honest validators behind one address, or an idle one, it would punish what is normal.
+//! A score is the sum of offences less one point forgiven per second; at [`limits::BAN_SCORE`] the peer is
+//! banned for a minute, and twice as long each further time. gossipsub's own peer scoring is left off: its
+//! parameters are tuned for thousands of anonymous peers (colocated addresses, mesh delivery quotas), and
+//! on a cluster of four honest validators behind one address, or an idle one, it would punish what is
+//! normal.
 
 use crate::{PeerId, limits};
 use std::{
@@ -117,7 +118,11 @@ impl Record {
             scored_at_ms: now_ms,
             bans: 0,
             banned_until_ms: 0,
-            gossip_messages: Bucket::new(limits::GOSSIP_MESSAGES_PER_SECOND, limits::GOSSIP_MESSAGES_BURST, now_ms),
+            gossip_messages: Bucket::new(
+                limits::GOSSIP_MESSAGES_PER_SECOND,
+                limits::GOSSIP_MESSAGES_BURST,
+                now_ms,
+            ),
             gossip_bytes: Bucket::new(limits::GOSSIP_BYTES_PER_SECOND, limits::GOSSIP_BYTES_BURST, now_ms),
             requests: Bucket::new(limits::REQUESTS_PER_SECOND, limits::REQUESTS_BURST, now_ms),
             served_bytes: Bucket::new(limits::SERVED_BYTES_PER_SECOND, limits::SERVED_BYTES_BURST, now_ms),
@@ -215,7 +220,8 @@ impl Conduct {
     fn make_room(&mut self, now_ms: u64) {
         self.records.retain(|_, r| !r.is_blank(now_ms));
         while self.records.len() >= limits::MAX_REMEMBERED_PEERS {
-            let oldest = self.records.iter().min_by_key(|(_, r)| (r.banned_until_ms > now_ms, r.requests.at_ms));
+            let oldest =
+                self.records.iter().min_by_key(|(_, r)| (r.banned_until_ms > now_ms, r.requests.at_ms));
             let Some(oldest) = oldest.map(|(peer, _)| *peer) else { return };
             self.records.remove(&oldest);
         }

@@ -6,18 +6,19 @@
 //!   envelope = nonce (8 bytes) | content          message id = SHA-256(topic name | 0 | envelope)
 //! ```
 //!
-//! Why a nonce: gossipsub drops, at the publisher and at every receiver, whatever has an id that it has seen
-//! lately. With an id over the content alone, a vote that is rebroadcast (because a peer reconnected, because a
-//! round timed out, because the node restarted and replayed its log) would be swallowed for the length of that
-//! cache, and the chain could stand still although everybody is willing. A short cache would only shorten the
-//! hole and would let late copies circle. So each publication gets a fresh id and is delivered exactly once to
-//! everybody within the long cache.
+//! Why a nonce: gossipsub drops, at the publisher and at every receiver, whatever has an id that it has
+//! seen lately. With an id over the content alone, a vote that is rebroadcast (because a peer reconnected,
+//! because a round timed out, because the node restarted and replayed its log) would be swallowed for the
+//! length of that cache, and the chain could stand still although everybody is willing. A short cache would
+//! only shorten the hole and would let late copies circle. So each publication gets a fresh id and is
+//! delivered exactly once to everybody within the long cache.
 //!
-//! What keeps that from being an amplifier is the second rule: a receiver neither delivers nor forwards a content
-//! that it has seen within [`limits::REPEAT_QUIET_MS`], whatever its nonce. Whoever replays others' messages under
-//! new nonces gains two copies per second and receiver, within his own budget, and the core loop ends even that
-//! with `Ignore` for what is stale. Messages carry no author and no signature at this level: contents are
-//! signed by those who are bound by them, and a second signature would be paid for at every hop.
+//! What keeps that from being an amplifier is the second rule: a receiver neither delivers nor forwards a
+//! content that it has seen within [`limits::REPEAT_QUIET_MS`], whatever its nonce. Whoever replays others'
+//! messages under new nonces gains two copies per second and receiver, within his own budget, and the core
+//! loop ends even that with `Ignore` for what is stale. Messages carry no author and no signature at this
+//! level: contents are signed by those who are bound by them, and a second signature would be paid for at
+//! every hop.
 
 use crate::{Topic, limits};
 use metanode_types::hash::sha256;

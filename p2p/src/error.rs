@@ -1,7 +1,8 @@
 //! What can go wrong when the network is asked for something.
 //!
-//! Owns the crate's one error enum, each variant named after the intent that failed. What a *peer* does wrong is
-//! not an error but an [`crate::Offence`]; a request that fails later is an [`crate::Event::RequestFailed`].
+//! Owns the crate's one error enum, each variant named after the intent that failed. What a *peer* does
+//! wrong is not an error but an [`crate::Offence`]; a request that fails later is an
+//! [`crate::Event::RequestFailed`].
 
 use crate::{PeerId, Protocol, Topic};
 
@@ -10,8 +11,9 @@ use crate::{PeerId, Protocol, Topic};
 pub enum Error {
     /// The environment would have TLS secrets written to a file.
     #[error(
-        "refuse to start: the environment variable {variable} is set, and with it the TLS library writes the secrets \
-         of every connection to a file, so that whoever reads it can decrypt this node's traffic; unset {variable}"
+        "refuse to start: the environment variable {variable} is set, and with it the TLS library writes the \
+         secrets of every connection to a file, so that whoever reads it can decrypt this node's traffic; \
+         unset {variable}"
     )]
     KeepTlsSecrets {
         /// The variable's name.

@@ -101,6 +101,8 @@ pub const MAX_WAITING_EVENT_BYTES: usize = 64 * 1024 * 1024;
 pub const MAX_OUTBOX_MESSAGES: usize = 8_192;
 /// Messages and requests of ours that may wait for the swarm, in bytes.
 pub const MAX_OUTBOX_BYTES: usize = 64 * 1024 * 1024;
+/// Commands of every kind (verdicts and answers too) that may wait for the swarm.
+pub const MAX_COMMANDS: usize = 32_768;
 /// Gossip messages waiting to be written to one slow peer at most.
 pub const MAX_GOSSIP_QUEUE_PER_PEER: usize = 1_024;
 
@@ -130,10 +132,13 @@ pub const BLOB_BACKOFF_MAX_MS: u64 = 10_000;
 
 const _: () = assert!(MAX_CONSENSUS_MESSAGE_BYTES <= MAX_BLOCK_MESSAGE_BYTES);
 const _: () = assert!(MAX_TRANSACTIONS_MESSAGE_BYTES <= MAX_BLOCK_MESSAGE_BYTES);
-const _: () = assert!(MAX_CHUNKS_PER_REQUEST as usize * (BLOB_CHUNK_BYTES + 4) + 16 <= MAX_BLOB_RESPONSE_BYTES);
+const _: () =
+    assert!(MAX_CHUNKS_PER_REQUEST as usize * (BLOB_CHUNK_BYTES + 4) + 16 <= MAX_BLOB_RESPONSE_BYTES);
 const _: () = assert!((MAX_BLOB_BYTES / BLOB_CHUNK_BYTES as u64) * 32 + 64 <= MAX_BLOB_RESPONSE_BYTES as u64);
 const _: () = assert!(REQUEST_TIMEOUT_MS < BLOB_REQUEST_TIMEOUT_MS);
 const _: () = assert!(MAX_BLOCK_MESSAGE_BYTES as u64 <= GOSSIP_BYTES_BURST);
 const _: () = assert!(MAX_SYNC_BYTES as u64 <= SERVED_BYTES_BURST);
+const _: () = assert!(MAX_OUTBOX_MESSAGES + MAX_WAITING_EVENTS <= MAX_COMMANDS);
 const _: () = assert!(LIVENESS_INTERVAL_MS * 3 < LIVENESS_TIMEOUT_MS);
-const _: () = assert!(REPEAT_QUIET_MS < DUPLICATE_CACHE_MS && REPEAT_QUIET_TRANSACTIONS_MS < DUPLICATE_CACHE_MS);
+const _: () =
+    assert!(REPEAT_QUIET_MS < DUPLICATE_CACHE_MS && REPEAT_QUIET_TRANSACTIONS_MS < DUPLICATE_CACHE_MS);

@@ -1,8 +1,8 @@
 //! The one seam: what a core loop may ask of a network, and what a network may tell it.
 //!
-//! Owns the trait, the topics and protocols with their bounds, and the events. Holds no state and does no I/O.
-//! Invariant: nothing here names a library, a socket or a clock, so the live network and its in-memory twin
-//! cannot be told apart by what they report.
+//! Owns the trait, the topics and protocols with their bounds, and the events. Holds no state and does no
+//! I/O. Invariant: nothing here names a library, a socket or a clock, so the live network and its in-memory
+//! twin cannot be told apart by what they report.
 
 use crate::{Error, Offence, PeerId, limits};
 use std::fmt;

@@ -1,7 +1,8 @@
 //! Who a peer is: the Ed25519 key its TLS certificate is bound to.
 //!
-//! Owns the identity newtypes, so that no libp2p type leaves the crate. Refuses every other kind of key: all
-//! metanodes have Ed25519 identities, the id *is* the public key, and the ledger can authenticate it directly.
+//! Owns the identity newtypes, so that no libp2p type leaves the crate. Refuses every other kind of key:
+//! all metanodes have Ed25519 identities, the id *is* the public key, and the ledger can authenticate it
+//! directly.
 
 use crate::{Error, limits};
 use libp2p::{Multiaddr, multiaddr::Protocol as Part};
@@ -31,7 +32,8 @@ impl PeerId {
     }
 
     pub(crate) fn to_libp2p(self) -> libp2p::PeerId {
-        libp2p::PeerId::from_bytes(&self.to_multihash()).expect("a well-formed identity multihash of 36 bytes")
+        libp2p::PeerId::from_bytes(&self.to_multihash())
+            .expect("a well-formed identity multihash of 36 bytes")
     }
 
     pub(crate) fn from_libp2p(peer: &libp2p::PeerId) -> Option<Self> {
@@ -127,9 +129,12 @@ impl FromStr for PeerAddress {
         let Some(Part::P2p(peer)) = full.pop() else {
             return Err(fail("it must end in /p2p/<peer id>"));
         };
-        let peer = PeerId::from_libp2p(&peer).ok_or_else(|| fail("the peer id is not that of an Ed25519 key"))?;
+        let peer =
+            PeerId::from_libp2p(&peer).ok_or_else(|| fail("the peer id is not that of an Ed25519 key"))?;
         if !is_transport(&full) {
-            return Err(fail("it must start with /ip4|ip6/<address>/udp/<port>/quic-v1 or /ip4|ip6/<address>/tcp/<port>"));
+            return Err(fail(
+                "it must start with /ip4|ip6/<address>/udp/<port>/quic-v1 or /ip4|ip6/<address>/tcp/<port>",
+            ));
         }
         Ok(PeerAddress { peer, address: full.to_string() })
     }
@@ -177,7 +182,9 @@ mod tests {
     #[test]
     fn addresses_without_identity_or_with_other_transports_are_refused() {
         let peer = NodeKey::from_seed([7; 32]).peer_id();
-        for good in [format!("/ip4/127.0.0.1/udp/1/quic-v1/p2p/{peer}"), format!("/ip6/::1/tcp/65535/p2p/{peer}")] {
+        for good in
+            [format!("/ip4/127.0.0.1/udp/1/quic-v1/p2p/{peer}"), format!("/ip6/::1/tcp/65535/p2p/{peer}")]
+        {
             assert_eq!(good.parse::<PeerAddress>().unwrap().to_string(), good);
         }
         for bad in [

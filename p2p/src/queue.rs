@@ -1,8 +1,9 @@
 //! The bounded queue between a network and its core loop.
 //!
-//! Owns the rule of who is turned away when the loop is slow: gossip and requests of peers are (in number and in
-//! bytes); what the loop itself asked for (responses, failures) and what it must know (connections, bans) never
-//! is, because that is bounded elsewhere. So neither side ever waits for the other, and nothing can deadlock.
+//! Owns the rule of who is turned away when the loop is slow: gossip and requests of peers are (in number
+//! and in bytes); what the loop itself asked for (responses, failures) and what it must know (connections,
+//! bans) never is, because that is bounded elsewhere. So neither side ever waits for the other, and nothing
+//! can deadlock.
 
 use crate::{Event, limits};
 use std::{

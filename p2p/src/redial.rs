@@ -1,9 +1,9 @@
 //! When to dial whom again.
 //!
-//! Owns the table of peers worth dialling. Sans-I/O: time comes in as milliseconds, due peers come out. Static
-//! peers are tried for ever, and the pause never exceeds [`limits::REDIAL_MAX_MS`] (plus jitter), so a peer that
-//! was away for an hour is found within seconds of its return. Peers that told us their address are tried a
-//! bounded number of times, and a bounded number of them is known.
+//! Owns the table of peers worth dialling. Sans-I/O: time comes in as milliseconds, due peers come out.
+//! Static peers are tried for ever, and the pause never exceeds [`limits::REDIAL_MAX_MS`] (plus jitter), so
+//! a peer that was away for an hour is found within seconds of its return. Peers that told us their address
+//! are tried a bounded number of times, and a bounded number of them is known.
 
 use crate::{PeerAddress, PeerId, limits};
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,7 +91,8 @@ impl Redial {
         }
     }
 
-    /// Peers to dial now, with their addresses. Each is due again after its pause, whatever becomes of the dial.
+    /// Peers to dial now, with their addresses. Each is due again after its pause, whatever becomes of the
+    /// dial.
     pub(crate) fn due(&mut self, now_ms: u64) -> Vec<(PeerId, Vec<String>)> {
         self.targets.retain(|_, t| t.is_static || t.connected || t.dials < limits::MAX_LEARNT_DIALS);
         let mut due = Vec::new();
@@ -115,7 +116,13 @@ impl Redial {
 
 impl Target {
     fn new(now_ms: u64) -> Self {
-        Target { addresses: BTreeSet::new(), is_static: false, connected: false, dials: 0, next_at_ms: now_ms }
+        Target {
+            addresses: BTreeSet::new(),
+            is_static: false,
+            connected: false,
+            dials: 0,
+            next_at_ms: now_ms,
+        }
     }
 
     fn add(&mut self, address: &str) {

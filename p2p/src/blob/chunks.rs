@@ -1,6 +1,7 @@
 //! The address of a blob and the list of its chunks' hashes.
 //!
-//! Owns how content becomes chunks, leaves, a root and an id, and the check that a list is the one an id names.
+//! Owns how content becomes chunks, leaves, a root and an id, and the check that a list is the one an id
+//! names.
 
 use crate::{
     Error,
@@ -20,6 +21,13 @@ const MAX_CHUNKS: usize = (MAX_BLOB_BYTES / BLOB_CHUNK_BYTES as u64) as usize;
 /// The address of a blob: what its bytes are, and how many.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct BlobId(pub [u8; 32]);
+
+impl BlobId {
+    /// The id of a blob of `length` bytes whose chunks have this RFC 9162 root.
+    pub fn of_root(length: u64, root: &Hash) -> Self {
+        BlobId(hash(Domain::Blob, &[&length.to_le_bytes(), root]))
+    }
+}
 
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +69,8 @@ impl ChunkList {
         loop {
             chunk.clear();
             let mut part = io::Read::take(&mut content, BLOB_CHUNK_BYTES as u64);
-            let read = io::Read::read_to_end(&mut part, &mut chunk).map_err(|source| Error::ReadBlob { source })?;
+            let read =
+                io::Read::read_to_end(&mut part, &mut chunk).map_err(|source| Error::ReadBlob { source })?;
             if read == 0 {
                 return Ok(list);
             }
@@ -73,9 +82,19 @@ impl ChunkList {
         }
     }
 
+    /// The list of a blob whose leaf hashes were stored beside it. It is checked like any other list.
+    pub fn from_leaves(length: u64, leaves: Vec<Hash>) -> Self {
+        ChunkList { length, leaves }
+    }
+
+    /// The hashes of the chunks, in order.
+    pub fn leaves(&self) -> &[Hash] {
+        &self.leaves
+    }
+
     /// The id of the blob that the list describes.
     pub fn id(&self) -> BlobId {
-        BlobId(hash(Domain::Blob, &[&self.length.to_le_bytes(), &merkle::root(&self.leaves)]))
+        BlobId::of_root(self.length, &merkle::root(&self.leaves))
     }
 
     /// Checks that this is the list of `id`, and that its parts agree.

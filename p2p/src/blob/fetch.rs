@@ -1,9 +1,9 @@
 //! Fetching a blob from many peers, some of which may lie, stall or have nothing.
 //!
-//! Owns the state of one fetch: what is there, what is under way, and whom to ask. Sans-I/O and deterministic:
-//! the caller brings peers, time, answers and failures, and stores the verified chunks it is handed. Invariants:
-//! a chunk is handed out only after it verified; a peer that was caught lying is not asked again; what is under
-//! way is bounded in all and per peer.
+//! Owns the state of one fetch: what is there, what is under way, and whom to ask. Sans-I/O and
+//! deterministic: the caller brings peers, time, answers and failures, and stores the verified chunks it is
+//! handed. Invariants: a chunk is handed out only after it verified; a peer that was caught lying is not
+//! asked again; what is under way is bounded in all and per peer.
 
 use super::{
     BlobId, ChunkList,
@@ -104,8 +104,9 @@ impl Fetch {
         }
     }
 
-    /// Takes a fetch up again from a stored chunk list and a partial file. `stored` reads the chunk that the file
-    /// should hold; it counts only if it verifies, so no bitmap on disk needs to be trusted after a crash.
+    /// Takes a fetch up again from a stored chunk list and a partial file. `stored` reads the chunk that
+    /// the file should hold; it counts only if it verifies, so no bitmap on disk needs to be trusted after
+    /// a crash.
     pub fn resume(
         id: BlobId,
         list: ChunkList,
@@ -154,7 +155,8 @@ impl Fetch {
     /// When [`Fetch::next_requests`] may have something new although nothing was reported. `None` means: not
     /// before a peer connects or a request ends.
     pub fn wake_at(&self, connected: &[PeerId]) -> Option<u64> {
-        let pauses = connected.iter().filter_map(|p| self.peers.get(p)).filter(|s| !s.liar && s.not_before_ms > 0);
+        let pauses =
+            connected.iter().filter_map(|p| self.peers.get(p)).filter(|s| !s.liar && s.not_before_ms > 0);
         let flights = self.flights.values().map(|f| f.until_ms);
         pauses.map(|s| s.not_before_ms).chain(flights).min().filter(|_| self.state() != FetchState::Complete)
     }
@@ -208,7 +210,14 @@ impl Fetch {
         self.list = Some(list);
     }
 
-    fn accept_run(&mut self, peer: PeerId, first: u32, count: u16, run: Vec<Vec<u8>>, now_ms: u64) -> Progress {
+    fn accept_run(
+        &mut self,
+        peer: PeerId,
+        first: u32,
+        count: u16,
+        run: Vec<Vec<u8>>,
+        now_ms: u64,
+    ) -> Progress {
         let mut progress = Progress::default();
         if run.is_empty() || run.len() > usize::from(count) {
             return self.caught(peer, Offence::InvalidResponse);
@@ -271,7 +280,8 @@ impl Fetch {
             }
         };
         self.peers.entry(peer).or_default().in_flight += 1;
-        self.flights.insert(ticket, Flight { peer, want, until_ms: now_ms + limits::BLOB_REQUEST_TIMEOUT_MS });
+        self.flights
+            .insert(ticket, Flight { peer, want, until_ms: now_ms + limits::BLOB_REQUEST_TIMEOUT_MS });
         Outgoing { ticket, peer, bytes: request.encode() }
     }
 

@@ -1,8 +1,8 @@
 //! Content-addressed blobs, verified chunk by chunk while they arrive.
 //!
-//! Owns the address of a blob, the list of its chunks' hashes, the two messages of the transfer protocol, the
-//! serving of a stored blob and the fetching of a foreign one. Sans-I/O: it says which bytes to send to whom and
-//! judges what comes back; sockets, files and clocks are the caller's.
+//! Owns the address of a blob, the list of its chunks' hashes, the two messages of the transfer protocol,
+//! the serving of a stored blob and the fetching of a foreign one. Sans-I/O: it says which bytes to send to
+//! whom and judges what comes back; sockets, files and clocks are the caller's.
 //!
 //! ```text
 //!   blob = chunk 0 | chunk 1 | …        64 KiB each, the last one shorter
@@ -15,9 +15,9 @@
 //!      | --- chunks 16…31 ----------------------> B      each checked against its leaf, alone
 //! ```
 //!
-//! The length is bound into the id, so the tree has exactly one shape and no inner node can pass for a leaf. A
-//! false chunk is found when it arrives, before anything depends on it; its sender is named, is not asked again
-//! for this blob, and only that chunk is fetched elsewhere.
+//! The length is bound into the id, so the tree has exactly one shape and no inner node can pass for a
+//! leaf. A false chunk is found when it arrives, before anything depends on it; its sender is named, is not
+//! asked again for this blob, and only that chunk is fetched elsewhere.
 
 mod chunks;
 mod fetch;

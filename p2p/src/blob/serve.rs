@@ -60,7 +60,8 @@ impl BlobRequest {
     /// Reads a request; the bytes are a stranger's.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let fail = |why: String| Error::ReadBlobRequest { why };
-        let request = codec::decode("a blob request", bytes, MAX_BLOB_REQUEST_BYTES).map_err(|e| fail(e.to_string()))?;
+        let request = codec::decode("a blob request", bytes, MAX_BLOB_REQUEST_BYTES)
+            .map_err(|e| fail(e.to_string()))?;
         match request {
             BlobRequest::Chunks { count, .. } if count == 0 || count > MAX_CHUNKS_PER_REQUEST => {
                 Err(fail(format!("{count} chunks, 1 to {MAX_CHUNKS_PER_REQUEST} can be asked for")))

@@ -40,7 +40,11 @@ fn bans_stay_below_their_bound() {
 fn time_forgives() {
     let (mut conduct, p) = (Conduct::default(), peer(1));
     for i in 0..1000u64 {
-        assert_eq!(conduct.offend(&p, Offence::InvalidMessage, i * 20_000), None, "one offence in 20 s is forgiven");
+        assert_eq!(
+            conduct.offend(&p, Offence::InvalidMessage, i * 20_000),
+            None,
+            "one offence in 20 s is forgiven"
+        );
     }
     assert_eq!(conduct.score(&p), Offence::InvalidMessage.weight());
 }

@@ -6,14 +6,13 @@ use super::codec::Codec;
 use crate::{Error, NodeKey, Protocol, Topic, envelope, limits};
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, allow_block_list, connection_limits, gossipsub, identify, identity,
-    request_response,
-    swarm::NetworkBehaviour,
-    tcp, tls, yamux,
+    request_response, swarm::NetworkBehaviour, tcp, tls, yamux,
 };
 use std::{collections::HashSet, time::Duration};
 
 /// gossipsub restricted to our topics: a peer cannot make us remember others.
-pub(crate) type Gossip = gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
+pub(crate) type Gossip =
+    gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
 
 /// Everything that is spoken on a connection.
 #[derive(NetworkBehaviour)]
@@ -55,9 +54,9 @@ pub(crate) fn build_swarm(key: &NodeKey, chain: &str, agent: &str) -> Result<Swa
         .with_quic()
         .with_behaviour(|_| behaviour)
         .map_err(|e| fail("the protocols")(e.to_string()))?;
-    // Connections carry no keep-alive of their own: in a mesh larger than gossipsub's degree a healthy peer can
-    // be silent for long. What is dead is found by QUIC's own timeout and by our sign of life; what is too much
-    // is bounded by the connection limits.
+    // Connections carry no keep-alive of their own: in a mesh larger than gossipsub's degree a healthy peer
+    // can be silent for long. What is dead is found by QUIC's own timeout and by our sign of life; what is
+    // too much is bounded by the connection limits.
     let forever = Duration::from_secs(365 * 24 * 3600);
     Ok(builder.with_swarm_config(|c| c.with_idle_connection_timeout(forever)).build())
 }
@@ -96,11 +95,13 @@ fn gossip(chain: &str) -> Result<Gossip, Error> {
     let fail = |why: String| Error::BuildSwarm { what: "gossip", why };
     let config = gossip_config(chain)?;
     let topics: Vec<_> = Topic::ALL.iter().map(|t| gossipsub::IdentTopic::new(t.wire_name(chain))).collect();
-    let filter = gossipsub::WhitelistSubscriptionFilter(topics.iter().map(|t| t.hash()).collect::<HashSet<_>>());
-    // Anonymous: contents are signed by those who are bound by them (votes, transactions, blocks); an author's
-    // signature per envelope would be paid for at every hop and would prove nothing that we use.
+    let filter =
+        gossipsub::WhitelistSubscriptionFilter(topics.iter().map(|t| t.hash()).collect::<HashSet<_>>());
+    // Anonymous: contents are signed by those who are bound by them (votes, transactions, blocks); an
+    // author's signature per envelope would be paid for at every hop and would prove nothing that we use.
     let anonymous = gossipsub::MessageAuthenticity::Anonymous;
-    let mut gossip = Gossip::new_with_subscription_filter(anonymous, config, filter).map_err(|e| fail(e.into()))?;
+    let mut gossip =
+        Gossip::new_with_subscription_filter(anonymous, config, filter).map_err(|e| fail(e.into()))?;
     for topic in &topics {
         gossip.subscribe(topic).map_err(|e| fail(e.to_string()))?;
     }
@@ -136,8 +137,8 @@ fn gossip_config(chain: &str) -> Result<gossipsub::Config, Error> {
         .max_transmit_size(limits::MAX_BLOCK_MESSAGE_BYTES + 2 * limits::GOSSIP_FRAME_BYTES);
     for topic in Topic::ALL {
         // The receiver compares this with the length of the framed message, the publisher with that of the
-        // content: without room for the frame a message of full size would be sent by the one and refused by the
-        // other. The exact bound on the content is ours to check, on both sides.
+        // content: without room for the frame a message of full size would be sent by the one and refused
+        // by the other. The exact bound on the content is ours to check, on both sides.
         let cap = topic.max_bytes() + limits::GOSSIP_FRAME_BYTES;
         let name = gossipsub::IdentTopic::new(topic.wire_name(chain)).hash();
         config.max_transmit_size_for_topic(cap, name);

@@ -51,7 +51,8 @@ async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T, cap: usize) -> io::
 
 async fn write_frame<T: AsyncWrite + Unpin + Send>(io: &mut T, bytes: &[u8], cap: usize) -> io::Result<()> {
     let length = u32::try_from(bytes.len()).ok().filter(|_| bytes.len() <= cap);
-    let length = length.ok_or_else(|| invalid(format!("{} bytes to send, at most {cap} are allowed", bytes.len())))?;
+    let length =
+        length.ok_or_else(|| invalid(format!("{} bytes to send, at most {cap} are allowed", bytes.len())))?;
     io.write_all(&length.to_be_bytes()).await?;
     io.write_all(bytes).await
 }
@@ -109,11 +110,15 @@ impl request_response::Codec for Codec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::{executor::block_on, io::Cursor};
+    use futures::io::Cursor;
     use libp2p::request_response::Codec as _;
     use proptest::prelude::*;
 
     const NAME: StreamProtocol = StreamProtocol::new("/test");
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
 
     #[test]
     fn answers_and_refusals_come_back_as_they_were_sent() {
@@ -133,7 +138,11 @@ mod tests {
         assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::InvalidData);
         let mut claim = Cursor::new((cap as u32 + 1).to_be_bytes());
         let read = block_on(codec.read_request(&NAME, &mut claim));
-        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData, "the claim alone is enough to refuse");
+        assert_eq!(
+            read.unwrap_err().kind(),
+            io::ErrorKind::InvalidData,
+            "the claim alone is enough to refuse"
+        );
         let mut short = Cursor::new([0, 0, 0, 5, 1, 2]);
         assert!(block_on(codec.read_request(&NAME, &mut short)).is_err());
     }

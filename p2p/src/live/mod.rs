@@ -1,8 +1,8 @@
 //! The live network: a libp2p swarm in a tokio task, and the synchronous handle to it.
 //!
-//! Owns starting and stopping. The handle never blocks and never waits for the task: commands go through a channel
-//! whose load is counted and bounded, events come back through the bounded [`Queue`]. Refuses to start when the
-//! environment would have TLS secrets written to a file.
+//! Owns starting and stopping. The handle never blocks and never waits for the task: commands go through a
+//! channel whose load is counted and bounded, events come back through the bounded [`Queue`]. Refuses to
+//! start when the environment would have TLS secrets written to a file.
 
 mod behaviour;
 mod codec;
@@ -10,8 +10,8 @@ mod peers;
 mod task;
 
 use crate::{
-    Error, Event, Failure, InboundId, MessageId, Network, NodeKey, Offence, PeerAddress, PeerId, PeerInfo, Protocol,
-    RequestId, Stats, Topic, Verdict, limits, queue::Queue,
+    Error, Event, Failure, InboundId, MessageId, Network, NodeKey, Offence, PeerAddress, PeerId, PeerInfo,
+    Protocol, RequestId, Stats, Topic, Verdict, limits, queue::Queue,
 };
 use std::{
     collections::BTreeMap,
@@ -70,6 +70,12 @@ impl Shared {
         change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// A message has left the outbox.
+    fn unload(&self, weight: usize) {
+        self.outbox_messages.fetch_sub(1, Ordering::Relaxed);
+        self.outbox_bytes.fetch_sub(weight, Ordering::Relaxed);
+    }
+
     fn with_peers<T>(&self, change: impl FnOnce(&mut BTreeMap<PeerId, PeerInfo>) -> T) -> T {
         change(&mut self.peers.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -99,7 +105,7 @@ impl Command {
 /// A node of the network over real sockets.
 pub struct LiveNetwork {
     shared: Arc<Shared>,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -110,8 +116,9 @@ impl LiveNetwork {
     /// Starts the network on the current tokio runtime. When this returns, every listen address is bound; the
     /// actual addresses follow as [`Event::Listening`].
     pub fn spawn(config: Config) -> Result<LiveNetwork, Error> {
-        // libp2p-tls installs a key log on both sides of every connection, and the library reads the variable at
-        // each handshake. Clearing it here would need unsafe code and would hide a set-up that leaks elsewhere.
+        // libp2p-tls installs a key log on both sides of every connection, and the library reads the
+        // variable at each handshake. Clearing it here would need unsafe code and would hide a set-up that
+        // leaks elsewhere.
         if std::env::var_os(KEY_LOG_VARIABLE).is_some() {
             return Err(Error::KeepTlsSecrets { variable: KEY_LOG_VARIABLE });
         }
@@ -127,12 +134,13 @@ impl LiveNetwork {
             outbox_bytes: AtomicUsize::new(0),
             next_request: AtomicU64::new(1),
         });
-        let (commands, inbox) = mpsc::unbounded_channel();
+        let (commands, inbox) = mpsc::channel(limits::MAX_COMMANDS);
         let task = task::Task::new(config, shared.clone())?;
         Ok(LiveNetwork { shared, commands, task: runtime.spawn(task.run(inbox)) })
     }
 
-    /// Adds a static peer (for example, one that the ledger names) while running. A peer too many is not added.
+    /// Adds a static peer (for example, one that the ledger names) while running. A peer too many is not
+    /// added.
     pub fn add_peer(&self, address: PeerAddress) -> Result<(), Error> {
         self.send(Command::AddPeer { address })
     }
@@ -157,21 +165,32 @@ impl LiveNetwork {
     pub async fn shutdown(self) {
         let LiveNetwork { commands, task, .. } = self;
         drop(commands);
-        // The task ends when its channel closes. It cannot be cancelled, and if it panicked the sockets are gone.
+        // The task ends when its channel closes. It cannot be cancelled, and if it panicked the sockets are
+        // gone.
         let _ = task.await;
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {
-        if let Some(weight) = command.weight() {
+        let weight = command.weight();
+        if let Some(weight) = weight {
             let messages = self.shared.outbox_messages.fetch_add(1, Ordering::Relaxed);
             let bytes = self.shared.outbox_bytes.fetch_add(weight, Ordering::Relaxed);
             if messages >= limits::MAX_OUTBOX_MESSAGES || bytes + weight > limits::MAX_OUTBOX_BYTES {
-                self.shared.outbox_messages.fetch_sub(1, Ordering::Relaxed);
-                self.shared.outbox_bytes.fetch_sub(weight, Ordering::Relaxed);
+                self.shared.unload(weight);
                 return Err(Error::OutboxFull { messages, bytes });
             }
         }
-        self.commands.send(command).map_err(|_| Error::NetworkDown)
+        self.commands.try_send(command).map_err(|refused| {
+            weight.inspect(|weight| self.shared.unload(*weight));
+            match refused {
+                mpsc::error::TrySendError::Closed(_) => Error::NetworkDown,
+                mpsc::error::TrySendError::Full(_) => {
+                    self.shared.count(|s| s.dropped += 1);
+                    let bytes = self.shared.outbox_bytes.load(Ordering::Relaxed);
+                    Error::OutboxFull { messages: limits::MAX_COMMANDS, bytes }
+                }
+            }
+        })
     }
 }
 
@@ -189,7 +208,8 @@ impl Network for LiveNetwork {
     }
 
     fn validated(&self, message: &MessageId, verdict: Verdict) {
-        // If the network is down there is nobody left to forward to.
+        // If the network is down there is nobody left to forward to; if it is overloaded, forwarding is the
+        // first thing to go, and the drop is counted.
         let _ = self.send(Command::Validated { message: *message, verdict });
     }
 
@@ -212,7 +232,7 @@ impl Network for LiveNetwork {
     }
 
     fn refuse(&self, request: InboundId) {
-        // If the network is down the peer knows already.
+        // If the network is down the peer knows already; if it is overloaded, the peer's timeout tells it.
         let _ = self.send(Command::Respond { id: request, answer: codec::Answer::Refused });
     }
 

@@ -3,10 +3,10 @@
 //! Owns the states below and the questions that depend on time alone. Sans-I/O.
 //!
 //! ```text
-//!   connected --- identify: our chain ---> known --- subscribed to every topic ---> ready (PeerConnected)
-//!       |                                    |                                        |
+//!   connected --- identify: our chain ---> known --- subscribed to all topics ---> ready (PeerConnected)
+//!       |                                    |                                      |
 //!       |--- identify: another chain --------|---> foreign (ChainMismatch), lingers, closed
-//!       '--- too late ---> closed            '--- too late ---> closed                '--- silent ---> closed
+//!       '--- too late ---> closed            '--- too late ---> closed              '--- silent ---> closed
 //! ```
 
 use crate::{Topic, limits};

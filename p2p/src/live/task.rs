@@ -1,7 +1,8 @@
 //! The swarm's task: the only place where libp2p runs.
 //!
-//! Owns the swarm and the tables about its peers. Turns commands into calls, swarm events into [`Event`]s, and
-//! carries out what [`Conduct`] and [`Redial`] decide. Invariant: nothing in here waits for the core loop.
+//! Owns the swarm and the tables about its peers. Turns commands into calls, swarm events into [`Event`]s,
+//! and carries out what [`Conduct`] and [`Redial`] decide. Invariant: nothing in here waits for the core
+//! loop.
 
 mod connections;
 mod gossip;
@@ -13,14 +14,17 @@ use super::{
     peers::{Close, Peer},
 };
 use crate::{
-    Error, Event, InboundId, Offence, PeerId, Protocol, RequestId, Topic, conduct::Conduct, envelope::Recent, limits, peer,
+    Error, Event, InboundId, Offence, PeerId, Protocol, RequestId, Topic,
+    conduct::Conduct,
+    envelope::Recent,
+    limits, peer,
     redial::{self, Redial},
 };
 use futures::StreamExt as _;
 use libp2p::{Multiaddr, Swarm, gossipsub, request_response, swarm::SwarmEvent};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::mpsc;
@@ -52,7 +56,8 @@ pub(crate) struct Task {
     pending: BTreeMap<InboundId, Pending>,
     pending_numbers: BTreeMap<(Protocol, request_response::InboundRequestId), InboundId>,
     next_inbound: u64,
-    /// When each peer of another chain was last reported, so that one that insists is not reported at every try.
+    /// When each peer of another chain was last reported, so that one that insists is not reported at every
+    /// try.
     foreigners: BTreeMap<PeerId, u64>,
 }
 
@@ -65,7 +70,10 @@ impl Task {
             let fail = |why: String| Error::Listen { address: address.clone(), why };
             let parsed: Multiaddr = address.parse().map_err(|_| fail("it is not a multiaddress".into()))?;
             if !peer::is_transport(&parsed) {
-                return Err(fail("it must be /ip4|ip6/<address>/udp/<port>/quic-v1 or /ip4|ip6/<address>/tcp/<port>".into()));
+                return Err(fail(
+                    "it must be /ip4|ip6/<address>/udp/<port>/quic-v1 or /ip4|ip6/<address>/tcp/<port>"
+                        .into(),
+                ));
             }
             swarm.listen_on(parsed).map_err(|e| fail(innermost(&e)))?;
         }
@@ -99,7 +107,7 @@ impl Task {
     }
 
     /// Runs until every handle is gone.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(COMMANDS_PER_TURN);
@@ -123,8 +131,7 @@ impl Task {
 
     fn obey(&mut self, command: Command) {
         if let Some(weight) = command.weight() {
-            self.shared.outbox_messages.fetch_sub(1, Ordering::Relaxed);
-            self.shared.outbox_bytes.fetch_sub(weight, Ordering::Relaxed);
+            self.shared.unload(weight);
         }
         match command {
             Command::Publish { topic, content } => self.publish(topic, content),
@@ -135,7 +142,7 @@ impl Task {
             Command::AddPeer { address } => {
                 let now = self.now_ms();
                 if address.peer != self.shared.local && !self.redial.add_static(&address, now) {
-                    tracing::warn!(peer = %address.peer, cap = limits::MAX_STATIC_PEERS, "too many static peers");
+                    tracing::warn!(peer = %address.peer, "too many static peers, this one is not added");
                 }
             }
         }

@@ -1,8 +1,9 @@
 //! The network's twin in memory: seeded, synchronous, under virtual time.
 //!
-//! Owns a [`Hub`] that stands for all wires, and a [`MemNetwork`] per node that behaves as the live one does: the
-//! same bounds, envelopes, budgets, bans, verdicts and events. No socket, no thread, no clock, no randomness but
-//! the seed's, and no hash-map iteration: one seed and one sequence of calls is one run, to the byte.
+//! Owns a [`Hub`] that stands for all wires, and a [`MemNetwork`] per node that behaves as the live one
+//! does: the same bounds, envelopes, budgets, bans, verdicts and events. No socket, no thread, no clock, no
+//! randomness but the seed's, and no hash-map iteration: one seed and one sequence of calls is one run, to
+//! the byte.
 //!
 //! ```text
 //!   loop {
@@ -12,14 +13,16 @@
 //!   }
 //! ```
 //!
-//! What it simplifies: every two nodes that are not cut apart are connected, and an accepted message is forwarded
-//! to every neighbour (as the live mesh does up to nine nodes). Loss hits each hop of gossip, each request and each
-//! response; a live stream would hide it until the connection breaks, so this is the harsher world.
+//! What it simplifies: every two nodes that are not cut apart are connected, and an accepted message is
+//! forwarded to every neighbour (as the live mesh does up to nine nodes). Loss hits each hop of gossip,
+//! each request and each response; a live stream would hide it until the connection breaks, so this is the
+//! harsher world.
 
 mod world;
 
 use crate::{
-    Error, Event, InboundId, MessageId, Network, Offence, PeerId, PeerInfo, Protocol, RequestId, Stats, Topic, Verdict,
+    Error, Event, InboundId, MessageId, Network, Offence, PeerId, PeerInfo, Protocol, RequestId, Stats,
+    Topic, Verdict,
 };
 use std::{
     ops::RangeInclusive,
@@ -34,8 +37,8 @@ pub struct Conditions {
     pub latency_ms: RangeInclusive<u64>,
     /// Of a thousand messages, how many are lost.
     pub loss_permille: u32,
-    /// Of a thousand gossip messages, how many are delivered a second time, late and under another message id (an
-    /// exact copy would be dropped before the core loop sees it, here as in the live network).
+    /// Of a thousand gossip messages, how many are delivered a second time, late and under another message
+    /// id (an exact copy would be dropped before the core loop sees it, here as in the live network).
     pub duplicate_permille: u32,
     /// Whether messages on one wire may overtake each other.
     pub reorder: bool,
@@ -131,7 +134,8 @@ impl Hub {
         }
     }
 
-    /// Kills a node: its inbox and what is under way to and from it are lost, its handle is dead, the others notice.
+    /// Kills a node: its inbox and what is under way to and from it are lost, its handle is dead, the
+    /// others notice.
     pub fn crash(&self, peer: &PeerId) {
         lock(&self.world).crash(*peer);
     }

@@ -1,12 +1,12 @@
 //! The state behind a hub: nodes, wires, and what is under way.
 //!
-//! Owns virtual time, the schedule and the seed's generator. Everything happens in the order of (time, number),
-//! and each draw from the generator has its place in that order.
+//! Owns virtual time, the schedule and the seed's generator. Everything happens in the order of (time,
+//! number), and each draw from the generator has its place in that order.
 
 use super::Conditions;
 use crate::{
-    Event, Failure, InboundId, MessageId, Offence, PeerId, PeerInfo, Protocol, RequestId, Stats, Topic, Verdict,
-    conduct::Conduct, envelope, limits, queue::Queue, redial::mix,
+    Event, Failure, InboundId, MessageId, Offence, PeerId, PeerInfo, Protocol, RequestId, Stats, Topic,
+    Verdict, conduct::Conduct, envelope, limits, queue::Queue, redial::mix,
 };
 use metanode_types::hash::sha256;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -305,7 +305,8 @@ impl Node {
             self.judged.remove(&old);
         }
         self.judged.insert(hash, (topic, envelope));
-        self.judged_order.push_back((now_ms + limits::GOSSIP_HEARTBEAT_MS * limits::GOSSIP_HISTORY as u64, hash));
+        self.judged_order
+            .push_back((now_ms + limits::GOSSIP_HEARTBEAT_MS * limits::GOSSIP_HISTORY as u64, hash));
     }
 }
 
@@ -314,7 +315,9 @@ fn mark(event: &Event) -> Vec<u8> {
     let (text, data): (String, &[u8]) = match event {
         Event::Gossip { topic, from, id, data } => (format!("gossip {topic} {from:?} {:?}", id.hash), data),
         Event::Request { peer, protocol, id, data } => (format!("request {peer:?} {protocol} {id:?}"), data),
-        Event::Response { peer, protocol, id, data } => (format!("response {peer:?} {protocol} {id:?}"), data),
+        Event::Response { peer, protocol, id, data } => {
+            (format!("response {peer:?} {protocol} {id:?}"), data)
+        }
         other => (format!("{other:?}"), &[]),
     };
     [text.as_bytes(), &sha256(data)].concat()

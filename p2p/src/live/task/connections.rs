@@ -2,12 +2,12 @@
 
 use super::Task;
 use crate::{
-    Event, PeerId, PeerInfo,
+    Event, PeerId, PeerInfo, limits,
     live::{
         behaviour::{BehaviourEvent, chain_version},
         peers::{Chain, Peer},
     },
-    limits, peer,
+    peer,
 };
 use libp2p::{
     Multiaddr,
@@ -19,7 +19,9 @@ use libp2p::{
 impl Task {
     pub(super) fn hear_connection(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::NewListenAddr { address, .. } => self.tell(Event::Listening { address: address.to_string() }),
+            SwarmEvent::NewListenAddr { address, .. } => {
+                self.tell(Event::Listening { address: address.to_string() })
+            }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 let why = reason.map_or_else(|e| e.to_string(), |()| "it was closed".into());
                 let addresses = addresses.iter().map(Multiaddr::to_string).collect();
@@ -56,10 +58,10 @@ impl Task {
         };
         let now = self.now_ms();
         self.redial.connected(&peer);
-        // A peer that is connected does not dial. If it does, long after the first connection was made, it has
-        // lost that one without our noticing (it was killed, or the path broke). gossipsub greets a peer on the
-        // first connection only and goes on writing to it, so the new connection would stay mute: close all, and
-        // let the redial make a clean one.
+        // A peer that is connected does not dial. If it does, long after the first connection was made, it
+        // has lost that one without our noticing (it was killed, or the path broke). gossipsub greets a
+        // peer on the first connection only and goes on writing to it, so the new connection would stay
+        // mute: close all, and let the redial make a clean one.
         if established > 1 && self.peers.get(&peer).is_some_and(|p| p.is_stale(now)) {
             tracing::info!(%peer, "it connected anew: its former connection is dead");
             self.disconnect(&peer);
@@ -118,8 +120,8 @@ impl Task {
         }
     }
 
-    /// Notes where a peer of our chain listens. Only addresses at the IP it is connected from are believed: else
-    /// it could have us dial whomever it likes.
+    /// Notes where a peer of our chain listens. Only addresses at the IP it is connected from are believed:
+    /// else it could have us dial whomever it likes.
     fn learn(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
         let remote = self.peers.get(&peer).and_then(|p| peer::ip_of(&p.address.parse().ok()?));
         let credible = |a: &&Multiaddr| peer::is_transport(a) && remote.is_some() && peer::ip_of(a) == remote;

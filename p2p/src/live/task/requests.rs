@@ -2,9 +2,8 @@
 
 use super::{Pending, Task};
 use crate::{
-    Event, Failure, InboundId, Offence, PeerId, Protocol, RequestId,
+    Event, Failure, InboundId, Offence, PeerId, Protocol, RequestId, limits,
     live::{codec::Answer, failed, peers::Chain},
-    limits,
 };
 use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure};
 use std::io;
@@ -106,7 +105,9 @@ impl Task {
             state.pending += 1;
             state.pending <= limits::MAX_PENDING_PER_PEER && !matches!(state.chain, Chain::Foreign { .. })
         });
-        let told = within && room && self.shared.tell(Event::Request { peer, protocol: id.protocol, id, data }).is_ok();
+        let told = within
+            && room
+            && self.shared.tell(Event::Request { peer, protocol: id.protocol, id, data }).is_ok();
         if told {
             self.shared.count(|s| s.served += 1);
             return;

@@ -10,7 +10,8 @@ impl World {
         self.number += 1;
         // Nonces of different lives must differ, as the live network's do by the time of the start.
         let (life, nonce) = (self.number, self.number << 32);
-        let node = Node { name: name.into(), life, nonce, next_request: 1, next_inbound: 1, ..Node::default() };
+        let node =
+            Node { name: name.into(), life, nonce, next_request: 1, next_inbound: 1, ..Node::default() };
         self.nodes.insert(peer, node);
         self.tell(peer, Event::Listening { address: address(name) });
         self.relink();
@@ -46,7 +47,11 @@ impl World {
 
     /// Peers a node is connected to, in the order of their ids.
     pub(super) fn neighbours(&self, me: &PeerId) -> Vec<PeerId> {
-        self.nodes.keys().copied().filter(|p| p != me && self.links.get(&pair(*p, *me)).is_some_and(|l| l.up)).collect()
+        self.nodes
+            .keys()
+            .copied()
+            .filter(|p| p != me && self.links.get(&pair(*p, *me)).is_some_and(|l| l.up))
+            .collect()
     }
 
     /// Makes the wires what they should be now: takes down those that may not be, raises those that may.
@@ -84,7 +89,8 @@ impl World {
         let mut wanted = BTreeSet::new();
         for (a, node_a) in &self.nodes {
             for (b, node_b) in self.nodes.range(*a..).filter(|(b, _)| *b != a) {
-                let banned = node_a.conduct.is_banned(b, self.now_ms) || node_b.conduct.is_banned(a, self.now_ms);
+                let banned =
+                    node_a.conduct.is_banned(b, self.now_ms) || node_b.conduct.is_banned(a, self.now_ms);
                 if !banned && !self.cuts.contains(&(*a, *b)) {
                     wanted.insert((*a, *b));
                 }
@@ -97,7 +103,8 @@ impl World {
     fn down(&mut self, me: PeerId, peer: PeerId) {
         let Some(node) = self.nodes.get_mut(&me) else { return };
         node.pending.retain(|_, (asker, _)| *asker != peer);
-        let hanging: Vec<_> = node.outstanding.iter().filter(|(_, o)| o.0 == peer).map(|(id, _)| *id).collect();
+        let hanging: Vec<_> =
+            node.outstanding.iter().filter(|(_, o)| o.0 == peer).map(|(id, _)| *id).collect();
         self.tell(me, Event::PeerDisconnected { peer });
         for id in hanging {
             self.fail(me, id, Failure::NotConnected);

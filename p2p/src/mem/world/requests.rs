@@ -4,7 +4,13 @@ use super::{Cargo, Due, World};
 use crate::{Event, Failure, InboundId, Offence, PeerId, Protocol, RequestId, limits};
 
 impl World {
-    pub(in crate::mem) fn request(&mut self, me: PeerId, to: PeerId, protocol: Protocol, data: Vec<u8>) -> RequestId {
+    pub(in crate::mem) fn request(
+        &mut self,
+        me: PeerId,
+        to: PeerId,
+        protocol: Protocol,
+        data: Vec<u8>,
+    ) -> RequestId {
         let connected = self.neighbours(&me).contains(&to);
         let now = self.now_ms;
         let Some(node) = self.nodes.get_mut(&me) else { return RequestId(0) };
@@ -37,13 +43,21 @@ impl World {
         self.send(me, asker, 0, Cargo::Answer { id, protocol: request.protocol, data });
     }
 
-    pub(super) fn serve(&mut self, from: PeerId, me: PeerId, id: RequestId, protocol: Protocol, data: Vec<u8>) {
+    pub(super) fn serve(
+        &mut self,
+        from: PeerId,
+        me: PeerId,
+        id: RequestId,
+        protocol: Protocol,
+        data: Vec<u8>,
+    ) {
         let now = self.now_ms;
         let Some(node) = self.nodes.get_mut(&me) else { return };
         let inbound = InboundId { number: node.next_inbound, protocol };
         node.next_inbound += 1;
         let within = node.conduct.allow_request(&from, now);
-        let room = node.pending.values().filter(|(asker, _)| *asker == from).count() < limits::MAX_PENDING_PER_PEER;
+        let room =
+            node.pending.values().filter(|(asker, _)| *asker == from).count() < limits::MAX_PENDING_PER_PEER;
         node.pending.insert(inbound, (from, id));
         if within && room && self.tell(me, Event::Request { peer: from, protocol, id: inbound, data }) {
             if let Some(node) = self.nodes.get_mut(&me) {
