@@ -187,8 +187,8 @@ pub enum Effect {
         /// Why.
         why: OffenceReason,
     },
-    /// A signed message for a later height arrived: others have started it. At the next height an idle node
-    /// starts too; further ahead, block sync is needed.
+    /// A signed message for a later height arrived: others have started it. If it is the next height and the
+    /// current one is decided here, an idle node starts it too; otherwise this node needs block sync.
     HeightSeen {
         /// The later height.
         height: u64,

@@ -52,6 +52,18 @@ fn an_amnesiac_forks_nobody() {
 }
 
 #[test]
+fn two_processes_with_one_key_fork_nobody_and_notice_each_other() {
+    let mut noticed = 0;
+    for seed in seeds(30) {
+        let mut plan =
+            Plan { nodes: 5, twin_of: Some(3), liar: None, spare_crash: vec![], ..Plan::stormy(seed) };
+        plan.sets = vec![(1, vec![1, 1, 1, 1, 0])];
+        noticed += clean(plan, 8).twins;
+    }
+    assert!(noticed > 30, "{noticed}");
+}
+
+#[test]
 fn a_silent_validator_costs_rounds_but_not_progress() {
     let mut later_rounds = 0;
     for seed in seeds(20) {

@@ -60,7 +60,7 @@ pub struct Sim {
     pub offences: usize,
     pub muted: usize,
     pub crashes: usize,
-    pub events: usize,
+    pub twins: usize,
     /// Hash chain over everything delivered and decided: equal seeds give equal traces.
     pub trace: [u8; 32],
     rng: Rng,
@@ -86,7 +86,7 @@ impl Sim {
             offences: 0,
             muted: 0,
             crashes: 0,
-            events: 0,
+            twins: 0,
             trace: [0; 32],
             now: 0,
             seq: 0,
@@ -123,16 +123,11 @@ impl Sim {
                 break;
             }
             self.now = time;
-            self.events += 1;
             self.handle(event);
         }
         let heights = self.nodes.iter().map(|n| n.disk.tip()).collect();
         self.failures.push(Failure::NoProgress { heights });
         self
-    }
-
-    pub fn now(&self) -> u64 {
-        self.now
     }
 
     pub fn set_at(&self, height: u64) -> ValidatorSet {
@@ -333,7 +328,13 @@ impl Sim {
                 self.at(after, Event::Sync { to: peer.0[0] as usize, from: node, height });
             }
             Effect::Muted { .. } => self.muted += 1,
-            Effect::TwinDetected { .. } | Effect::Degraded { .. } => {}
+            Effect::TwinDetected { .. } => {
+                self.twins += 1;
+                if !self.plan.is_faulty(node) {
+                    self.failures.push(Failure::HonestAccused { accused: node });
+                }
+            }
+            Effect::Degraded { .. } => {}
             Effect::StartedRound { .. } | Effect::RepublishBlock { .. } => {}
         }
     }

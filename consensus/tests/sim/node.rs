@@ -66,7 +66,7 @@ impl Node {
     pub fn new(index: usize, plan: &Plan) -> Self {
         let mut node = Node {
             index,
-            address: keys(index).account.address(),
+            address: keys(plan.keys_of(index)).account.address(),
             consensus: None,
             disk: Disk::default(),
             boot: 0,

@@ -73,6 +73,8 @@ pub struct Plan {
     pub amnesiac: Option<usize>,
     /// Listens and never speaks.
     pub silent: Option<usize>,
+    /// The last node is a second process with the keys of this one.
+    pub twin_of: Option<usize>,
     pub spare_crash: Vec<usize>,
     pub followers: Vec<usize>,
     pub mutation: Option<Mutation>,
@@ -93,6 +95,7 @@ impl Plan {
             liar: None,
             amnesiac: None,
             silent: None,
+            twin_of: None,
             spare_crash: vec![],
             followers: vec![],
             mutation: None,
@@ -114,14 +117,21 @@ impl Plan {
 
     /// Whether this node may be accused.
     pub fn is_faulty(&self, node: usize) -> bool {
-        self.liar == Some(node) || self.amnesiac == Some(node)
+        let node = self.keys_of(node);
+        [self.liar, self.amnesiac, self.twin_of].contains(&Some(node))
+    }
+
+    /// Whose keys this node holds.
+    pub fn keys_of(&self, node: usize) -> usize {
+        self.twin_of.filter(|_| node + 1 == self.nodes).unwrap_or(node)
     }
 
     pub fn scheme(&self) -> Arc<dyn Scheme> {
         if self.real_bls { Arc::new(Bls) } else { Arc::new(InsecureTwin) }
     }
 
-    pub fn signer(&self, i: usize) -> Box<dyn Signer> {
+    pub fn signer(&self, node: usize) -> Box<dyn Signer> {
+        let i = self.keys_of(node);
         if self.real_bls { Box::new(keys(i).bls) } else { Box::new(InsecureTwinKey::numbered(i as u32)) }
     }
 
