@@ -15,6 +15,7 @@ packages=(
   g++             # librocksdb-sys: RocksDB is C++
   git             # xtask tidy asks git which files are committed
   iproute2        # partition tests put real processes into network namespaces
+  jq              # the demo reads JSON answers
   libclang-dev    # bindgen loads libclang at build time
 )
 case "${1:-}" in
