@@ -63,9 +63,10 @@ pub struct WitnessRoot {
     pub bytes: u64,
 }
 
-/// Digest of the inputs of a run: the workload (image, arguments, environment, limits) and the seed.
-pub fn inputs_digest(workload: &Digest, seed: &Digest) -> Digest {
-    Digest(crate::hash::hash(crate::hash::Domain::Inputs, &[&workload.0, &seed.0]))
+/// Digest of the inputs of a run: the workload (image, arguments, environment, limits), the seed, and where a
+/// logical clock starts.
+pub fn inputs_digest(workload: &Digest, seed: &Digest, clock_ms: u64) -> Digest {
+    Digest(crate::hash::hash(crate::hash::Domain::Inputs, &[&workload.0, &seed.0, &clock_ms.to_le_bytes()]))
 }
 
 /// What one cage run measured.
@@ -76,7 +77,7 @@ pub struct CageReport {
     pub level: CageLevel,
     /// Image that ran.
     pub image: ContentDigest,
-    /// [`inputs_digest`] of the workload and its seed.
+    /// [`inputs_digest`] of the workload, its seed and its clock.
     pub inputs: Digest,
     /// How it ended.
     pub exit: ExitStatus,

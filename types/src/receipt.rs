@@ -156,6 +156,8 @@ pub enum Action {
         image: ContentDigest,
         /// Seed of the cage, public: caged randomness is never secret.
         seed: Digest,
+        /// Unix milliseconds at which a cage with a logical clock starts: the time of the deploying block.
+        clock_ms: u64,
     },
     /// A replica left its node.
     Unassigned {

@@ -78,6 +78,7 @@ fn assigned(seed: Digest) -> Receipt {
             workload: digest(21),
             image: ContentDigest([22; 32]),
             seed,
+            clock_ms: 2000,
         }),
     }
 }
@@ -86,7 +87,7 @@ fn report() -> CageReport {
     CageReport {
         level: CageLevel::Contained,
         image: ContentDigest([22; 32]),
-        inputs: inputs_digest(&digest(21), &digest(23)),
+        inputs: inputs_digest(&digest(21), &digest(23), 2000),
         exit: ExitStatus::Code(0),
         stdout: ContentDigest([24; 32]),
         stderr: ContentDigest([25; 32]),

@@ -26,7 +26,7 @@ fn actions() -> Vec<Action> {
         Action::Scaled { from: 1, to: 2 },
         Action::StopOrdered { reason: UnassignReason::EscrowUsedUp },
         Action::Finished { succeeded: 4, failed: 5 },
-        Action::Assigned { node, epoch, workload, image, seed: Digest(h(78)) },
+        Action::Assigned { node, epoch, workload, image, seed: Digest(h(78)), clock_ms: 79 },
         left(UnassignReason::NodeLost),
         left(UnassignReason::ScaledDown),
         left(UnassignReason::Stopped),
