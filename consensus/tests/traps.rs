@@ -1,10 +1,10 @@
 //! One test for each trap that the core, its macro or BLS has laid, and for each promise of the wrapper's gate.
 //!
-//! 1. `ProposalOnly` takes every proposal for valid. 2. `decide()` panics on a bad certificate, so no invalid
-//! signature may enter the vote keeper. 3. `process!` goes on after a failed effect. 4. `GetValue` comes before
-//! replay. 5. `blst` has a thread pool by default. 6. Own votes come back for verification. 7. `target_time`
-//! reads a clock. 8. A decision carries only the block's id. 9. One validator decides within one input. 10. Far
-//! rounds and future heights cost memory.
+//! The traps are: (1) `ProposalOnly` takes every proposal for valid; (2) `decide()` panics on a bad certificate,
+//! so no invalid signature may enter the vote keeper; (3) `process!` goes on after a failed effect; (4) `GetValue`
+//! comes before replay; (5) `blst` has a thread pool by default; (6) own votes come back for verification;
+//! (7) `target_time` reads a clock; (8) a decision carries only the block's id; (9) one validator decides within
+//! one input; (10) far rounds and future heights cost memory.
 
 mod bench;
 
