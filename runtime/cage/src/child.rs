@@ -77,7 +77,8 @@ pub(crate) struct Child<'a> {
 impl Child<'_> {
     /// Runs the cage's first process; never returns.
     pub(crate) fn run(self) -> ! {
-        let status = self.status.as_raw_fd();
+        // A number that nobody owns: when a step fails, everything owned is closed before the failure is reported.
+        let Ok(status) = sys::dup_above(self.status.as_raw_fd(), 16) else { sys::exit_now(125) };
         let mut reporter = Reporter(status);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.build(&mut reporter)));
         match outcome {
@@ -157,7 +158,7 @@ impl Reporter {
             other => Failure { step: other.to_string(), errno: 0 },
         };
         let text = serde_json::to_vec(&failure).unwrap_or_default();
-        // SAFETY: the descriptor is open for as long as this process lives; it was placed there by `arrange`.
+        // SAFETY: `run` made this descriptor, or `arrange` placed it, and neither is owned by anything that closes it.
         let fd = unsafe { BorrowedFd::borrow_raw(self.0) };
         let _ = sys::write(fd, &text); // a supervisor that is gone needs no answer
     }

@@ -87,7 +87,8 @@ pub(crate) fn launch(
     let finish = || -> Result<Running, Error> {
         let (user_namespace, mut barriers) = admit(spec, slot, pid, &ends, &pipes)?;
         drop((pipes, theirs));
-        meanwhile(pid)?;
+        // When the first process is already gone, its own reason is the better one.
+        meanwhile(pid).or_else(|e| await_program(&ends).and(Err(e)))?;
         let (walls, upper) = await_barriers(&ends)?;
         await_program(&ends)?;
         barriers.list.extend(walls.list);

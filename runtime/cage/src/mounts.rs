@@ -44,6 +44,7 @@ pub(crate) fn build(lower: Lower, limits: &Limits, barriers: &mut Barriers) -> R
     let at = |step: &str, r: io::Result<OwnedFd>| r.map_err(|e| Error::launch(step, e));
     sys::make_mounts_private().map_err(|e| Error::launch("make mounts private", e))?;
     barriers.installed("mount_namespace", "private copy, propagation off");
+    let lower = open_lower(lower)?; // before the stage covers a directory in which it may lie
     let scratch = at("create the bounded tmpfs", tmpfs(limits.tmpfs_bytes, limits.tmpfs_inodes, HARD))?;
     let stage = stage(scratch.as_fd())?;
     for (name, mode) in [(c"u", 0o755), (c"w", 0o700), (c"l", 0o700), (c"m", 0o755)] {
@@ -75,6 +76,18 @@ fn step(name: &str, result: io::Result<()>) -> Result<(), Error> {
     result.map_err(|e| Error::launch(name, e))
 }
 
+/// The lower tree as a detached read-only mount.
+fn open_lower(lower: Lower) -> Result<Option<OwnedFd>, Error> {
+    let path = match lower {
+        Lower::Nothing => return Ok(None),
+        Lower::Prepared(tree) => return Ok(Some(tree)),
+        Lower::Path(path) => path,
+    };
+    let tree = sys::clone_tree(libc::AT_FDCWD, &path, true).map_err(|e| Error::launch("open the root", e))?;
+    step("make the root read-only", sys::set_mount(tree.as_fd(), HARD | libc::MOUNT_ATTR_RDONLY, None, true))?;
+    Ok(Some(tree))
+}
+
 /// A detached tmpfs of at most `bytes` and `inodes`.
 fn tmpfs(bytes: u64, inodes: u64, attributes: u64) -> io::Result<OwnedFd> {
     let number = |n: u64| CString::new(n.to_string()).expect("digits hold no NUL");
@@ -98,19 +111,13 @@ fn stage(scratch: BorrowedFd<'_>) -> Result<&'static CStr, Error> {
 }
 
 /// Mounts the root at `m` and returns a descriptor of its top directory.
-fn root_mount(lower: Lower, scratch: &OwnedFd, stage: &CStr, barriers: &mut Barriers) -> Result<OwnedFd, Error> {
+fn root_mount(lower: Option<OwnedFd>, scratch: &OwnedFd, stage: &CStr, barriers: &mut Barriers) -> Result<OwnedFd, Error> {
     let dir = scratch.as_raw_fd();
     let mount = match lower {
-        Lower::Nothing => {
+        Some(tree) => overlay(tree, dir, stage, barriers)?,
+        None => {
             barriers.installed("root_read_only", "no image: an empty tmpfs");
             sys::clone_tree(dir, c"u", false).map_err(|e| Error::launch("make the empty root", e))?
-        }
-        Lower::Prepared(tree) => overlay(tree, dir, stage, barriers)?,
-        Lower::Path(path) => {
-            let tree = sys::clone_tree(libc::AT_FDCWD, &path, true).map_err(|e| Error::launch("open the root", e))?;
-            let set = sys::set_mount(tree.as_fd(), HARD | libc::MOUNT_ATTR_RDONLY, None, true);
-            step("make the root read-only", set)?;
-            overlay(tree, dir, stage, barriers)?
         }
     };
     step("attach the root", sys::attach(mount.as_fd(), dir, c"m"))?;

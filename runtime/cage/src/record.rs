@@ -40,21 +40,24 @@ pub struct Record {
 }
 
 impl Process {
-    /// The process that has this pid now.
+    /// The process that has this pid now, also when it has ended and only waits to be reaped.
     pub fn find(pid: i32) -> Option<Self> {
+        Self::look(pid).map(|(process, _)| process)
+    }
+
+    /// The process and whether it has ended.
+    fn look(pid: i32) -> Option<(Self, bool)> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name, field 2, may hold anything; the fields after its last parenthesis are plain. Start time is field 22.
         let rest = &stat[stat.rfind(')')? + 1..];
         let mut fields = rest.split_whitespace();
-        if fields.next()? == "Z" {
-            return None; // ended, only not reaped
-        }
-        Some(Self { pid, start_time: fields.nth(18)?.parse().ok()? })
+        let ended = matches!(fields.next()?, "Z" | "X");
+        Some((Self { pid, start_time: fields.nth(18)?.parse().ok()? }, ended))
     }
 
     /// Whether this very process is still there.
     pub fn is_alive(&self) -> bool {
-        Self::find(self.pid).as_ref() == Some(self)
+        Self::look(self.pid).is_some_and(|(found, ended)| found == *self && !ended)
     }
 }
 

@@ -40,7 +40,7 @@ held! {
     proc_sys_is_read_only_needs_root: "proc_sys" => "EACCES" | "EROFS";
     core_pattern_needs_root: "core_pattern" => "EACCES" | "EROFS";
     sysrq_needs_root: "sysrq" => "EACCES" | "ENOENT";
-    kcore_is_empty_needs_root: "kcore" => "errno5" | "EACCES";
+    kcore_is_empty_needs_root: "kcore" => "errno5" | "EACCES" | "ENOENT";
     kallsyms_is_covered_needs_root: "kallsyms" => "ok:0";
     kernel_command_line_is_covered_needs_root: "cmdline" => "ok:0";
     cgroup_release_agent_needs_root: "cgroup_release_agent" => "ENOENT";
