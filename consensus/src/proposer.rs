@@ -12,6 +12,16 @@
 //! **Later rounds** step through the set in order from the round-0 proposer, whatever the powers: `n`
 //! successive rounds have `n` different proposers, so a powerful validator that is down costs one round.
 
+use metanode_types::ids::Address;
+use metanode_types::validator::ValidatorSet;
+
+/// The validator that proposes at `height` in `round`.
+pub fn proposer(set: &ValidatorSet, height: u64, round: u32) -> Address {
+    let powers: Vec<u64> = set.members().iter().map(|v| v.power).collect();
+    let index = proposer_index(&powers, height, round).expect("a validator set has power");
+    set.members()[index].address()
+}
+
 /// Index of the proposer in the ordered validator set, or `None` when the total power is zero.
 ///
 /// Powers are added in 128 bits, so no set that fits in memory can overflow.

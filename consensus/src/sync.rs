@@ -55,8 +55,9 @@ impl SyncConfig {
         SyncConfig {
             chain_id,
             max_in_flight: 4,
-            batch: 32,
-            window: 256,
+            batch: 16,
+            // Blocks of the largest size fill 64 MiB.
+            window: 64,
             request_timeout_ms: 5_000,
             backoff_ms: 500,
             max_backoff_ms: 60_000,

@@ -143,9 +143,8 @@ fn set(nodes: usize, real: bool) -> ValidatorSet {
 }
 
 fn index_at(set: &ValidatorSet, nodes: usize, height: u64, round: u32) -> usize {
-    let powers: Vec<u64> = set.members().iter().map(|m| m.power).collect();
-    let chosen = metanode_consensus::proposer::proposer_index(&powers, height, round).unwrap();
-    (0..nodes).find(|i| keys(*i).account.address() == set.members()[chosen].address()).unwrap()
+    let proposer = metanode_consensus::proposer::proposer(set, height, round);
+    (0..nodes).find(|i| keys(*i).account.address() == proposer).unwrap()
 }
 
 impl Bench {
