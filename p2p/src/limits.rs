@@ -106,6 +106,9 @@ pub const MAX_COMMANDS: usize = 32_768;
 /// Gossip messages waiting to be written to one slow peer at most.
 pub const MAX_GOSSIP_QUEUE_PER_PEER: usize = 1_024;
 
+/// How long a shutdown waits for the ports to become free, in milliseconds.
+pub const SHUTDOWN_TIMEOUT_MS: u64 = 5_000;
+
 /// Heartbeat of the gossip mesh, in milliseconds.
 pub const GOSSIP_HEARTBEAT_MS: u64 = 500;
 /// Heartbeats for which a message can still be forwarded or asked for.

@@ -6,7 +6,11 @@
 
 use crate::{Error, limits};
 use libp2p::{Multiaddr, multiaddr::Protocol as Part};
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 /// Bytes before the key in the identity multihash of a protobuf-encoded Ed25519 key.
 const ED25519_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
@@ -155,6 +159,16 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {
         Part::Ip4(ip) => Some(ip.into()),
         Part::Ip6(ip) => Some(ip.into()),
+        _ => None,
+    }
+}
+
+/// The socket behind an address, and whether it is a TCP one.
+pub(crate) fn socket_of(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
+    let ip = ip_of(address)?;
+    match address.iter().nth(1)? {
+        Part::Tcp(port) => Some((SocketAddr::new(ip, port), true)),
+        Part::Udp(port) => Some((SocketAddr::new(ip, port), false)),
         _ => None,
     }
 }

@@ -232,9 +232,34 @@ async fn a_peer_over_the_threshold_is_banned_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_too_much_at_once_is_refused_the_rest_at_once() {
+    let nodes = cluster(2, QUIC).await;
+    let (asker, asked) = (&nodes[0], &nodes[1]);
+    let total = limits::MAX_OUTSTANDING_PER_PEER + 8;
+    for _ in 0..total {
+        asker.request(asked.local_peer_id(), Protocol::Sync, b"more".to_vec()).unwrap();
+    }
+    let (mut busy, mut too_many) = (0, 0);
+    while busy + too_many < total - limits::MAX_PENDING_PER_PEER {
+        let why =
+            wait_for(asker, |e| if let Event::RequestFailed { why, .. } = e { Some(why) } else { None })
+                .await;
+        match why {
+            Failure::Busy => busy += 1,
+            Failure::TooMany => too_many += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((busy, too_many), (limits::MAX_OUTSTANDING_PER_PEER - limits::MAX_PENDING_PER_PEER, 8));
+    assert_eq!(asked.stats().served, limits::MAX_PENDING_PER_PEER as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_in_use_and_a_false_address_are_named() {
     let (_a, address) = start(config(1, TCP, vec![])).await;
+    let (_q, quic) = start(config(3, QUIC, vec![])).await;
     for (listen, reason) in [
+        (quic.address(), "in use"),
         (address.address(), "in use"),
         ("nonsense", "multiaddress"),
         ("/ip4/127.0.0.1/tcp/0/ws", "it must be"),

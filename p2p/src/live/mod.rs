@@ -15,6 +15,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    net::{SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     notify: Notify,
     wake: Option<Wake>,
     peers: Mutex<BTreeMap<PeerId, PeerInfo>>,
+    listening: Mutex<Vec<SocketAddr>>,
     stats: Mutex<Stats>,
     outbox_messages: AtomicUsize,
     outbox_bytes: AtomicUsize,
@@ -129,6 +131,7 @@ impl LiveNetwork {
             notify: Notify::new(),
             wake: config.wake.clone(),
             peers: Mutex::default(),
+            listening: Mutex::default(),
             stats: Mutex::default(),
             outbox_messages: AtomicUsize::new(0),
             outbox_bytes: AtomicUsize::new(0),
@@ -161,13 +164,22 @@ impl LiveNetwork {
         }
     }
 
-    /// Stops the network and waits until its sockets are closed.
+    /// Stops the network and waits until its ports are free again, for a few seconds at most.
     pub async fn shutdown(self) {
-        let LiveNetwork { commands, task, .. } = self;
+        let LiveNetwork { commands, task, shared } = self;
         drop(commands);
-        // The task ends when its channel closes. It cannot be cancelled, and if it panicked the sockets are
-        // gone.
+        // The task ends when its channel closes. It cannot be cancelled, and if it panicked the swarm is gone.
         let _ = task.await;
+        // The QUIC library keeps its socket in a task of its own until it has said goodbye to every peer, and
+        // offers nothing to wait for: whether the port can be bound is the only honest sign.
+        let listening = std::mem::take(&mut *shared.listening.lock().unwrap_or_else(PoisonError::into_inner));
+        for _ in 0..limits::SHUTDOWN_TIMEOUT_MS / 10 {
+            if listening.iter().all(|a| UdpSocket::bind(a).is_ok()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tracing::warn!(?listening, "the ports are still taken after the shutdown");
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {

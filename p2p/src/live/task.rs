@@ -24,6 +24,7 @@ use futures::StreamExt as _;
 use libp2p::{Multiaddr, Swarm, gossipsub, request_response, swarm::SwarmEvent};
 use std::{
     collections::BTreeMap,
+    net::TcpListener,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -67,15 +68,7 @@ impl Task {
         let chain: String = config.chain.iter().map(|b| format!("{b:02x}")).collect();
         let mut swarm = behaviour::build_swarm(&config.key, &chain, &peer::shorten(&config.agent))?;
         for address in &config.listen {
-            let fail = |why: String| Error::Listen { address: address.clone(), why };
-            let parsed: Multiaddr = address.parse().map_err(|_| fail("it is not a multiaddress".into()))?;
-            if !peer::is_transport(&parsed) {
-                return Err(fail(
-                    "it must be /ip4|ip6/<address>/udp/<port>/quic-v1 or /ip4|ip6/<address>/tcp/<port>"
-                        .into(),
-                ));
-            }
-            swarm.listen_on(parsed).map_err(|e| fail(innermost(&e)))?;
+            listen(&mut swarm, address)?;
         }
         // The time of the start makes nonces differ between runs; what they must be is different, not secret.
         let start = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
@@ -204,6 +197,23 @@ impl Task {
         let told = self.shared.tell(event);
         debug_assert!(told.is_ok(), "only gossip and requests of peers can be turned away");
     }
+}
+
+/// Binds one listen address.
+fn listen(swarm: &mut Swarm<Behaviour>, address: &str) -> Result<(), Error> {
+    let fail = |why: String| Error::Listen { address: address.into(), why };
+    let parsed: Multiaddr = address.parse().map_err(|_| fail("it is not a multiaddress".into()))?;
+    if !peer::is_transport(&parsed) {
+        let form = "it must be /ip4|ip6/<address>/udp/<port>/quic-v1 or /ip4|ip6/<address>/tcp/<port>";
+        return Err(fail(form.into()));
+    }
+    // libp2p binds TCP listeners with SO_REUSEPORT (so that it can dial from the port it listens on): a second
+    // node on the same port would not fail but silently take half of the first one's connections. Binding once
+    // without that option finds out who is there.
+    if let Some((socket, true)) = peer::socket_of(&parsed) {
+        TcpListener::bind(socket).map_err(|e| fail(e.to_string()))?;
+    }
+    swarm.listen_on(parsed).map(|_| ()).map_err(|e| fail(innermost(&e)))
 }
 
 /// The message at the bottom of a chain of errors: that of the operating system, usually.

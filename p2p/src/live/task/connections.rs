@@ -15,13 +15,12 @@ use libp2p::{
     identify,
     swarm::{SwarmEvent, dial_opts::DialOpts},
 };
+use std::sync::PoisonError;
 
 impl Task {
     pub(super) fn hear_connection(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::NewListenAddr { address, .. } => {
-                self.tell(Event::Listening { address: address.to_string() })
-            }
+            SwarmEvent::NewListenAddr { address, .. } => self.listening(&address),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 let why = reason.map_or_else(|e| e.to_string(), |()| "it was closed".into());
                 let addresses = addresses.iter().map(Multiaddr::to_string).collect();
@@ -40,6 +39,13 @@ impl Task {
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
             _ => {}
         }
+    }
+
+    fn listening(&mut self, address: &Multiaddr) {
+        if let Some((socket, false)) = peer::socket_of(address) {
+            self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        }
+        self.tell(Event::Listening { address: address.to_string() });
     }
 
     pub(super) fn dial(&mut self, peer: PeerId, addresses: &[String]) {
