@@ -47,7 +47,7 @@ impl Bench {
         let root = dir.path().join("root");
         make_root(&root);
         let cage = dir.path().join("metanode-cage");
-        fs::copy(env!("CARGO_BIN_EXE_metanode-cage"), &cage).expect("copy the binary");
+        place(env!("CARGO_BIN_EXE_metanode-cage"), &cage);
         let state = dir.path().join("state");
         fs::create_dir(&state).expect("state");
         if rootless {
@@ -136,7 +136,7 @@ fn make_root(root: &Path) {
     fs::create_dir_all(root.join("bin")).expect("bin");
     fs::write(root.join(".metanode-cage-test-root"), b"").expect("marker");
     let probe = env!("CARGO_BIN_EXE_cage-probe");
-    fs::copy(probe, root.join("bin/probe")).expect("copy the probe");
+    place(probe, &root.join("bin/probe"));
     for library in libraries() {
         let target = root.join(library.strip_prefix("/").expect("absolute"));
         fs::create_dir_all(target.parent().expect("has a parent")).expect("lib");
@@ -149,6 +149,14 @@ fn make_root(root: &Path) {
     fs::copy(probe, root.join("image-suid")).expect("copy the probe");
     chown(root.join("image-suid"), Some(1), Some(1)).expect("chown");
     fs::set_permissions(root.join("image-suid"), fs::Permissions::from_mode(0o4755)).expect("mode");
+}
+
+/// Puts a program where the test's user can reach it. A link where possible: a copy is open for writing for a moment, and a
+/// fork of another test in that moment makes the program "busy".
+fn place(program: &str, target: &Path) {
+    if fs::hard_link(program, target).is_err() {
+        fs::copy(program, target).expect("copy a program");
+    }
 }
 
 /// Shared libraries mapped into this process: the probe, built by the same compiler, needs no others.
