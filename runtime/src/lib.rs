@@ -8,8 +8,10 @@
 
 mod digest;
 mod error;
+pub mod driver;
 pub mod image;
 pub mod limits;
+pub mod reconcile;
 pub mod wasm;
 
 pub use error::{Error, Result};

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn every_form_prints_as_it_was_parsed() {
-        let digest = Digest::of(b"x");
+        let digest = crate::digest::digest_of(b"x");
         for text in ["oci:/a/b.tar".into(), format!("oci:/a@b@{digest}"), "wasm:m.wat".into(), digest.to_string()] {
             assert_eq!(text.parse::<Reference>().expect("a reference").to_string(), text);
         }

@@ -310,6 +310,13 @@ impl ImageStore {
         descriptor.blobs.iter().filter(|blob| !self.has_blob(blob)).collect()
     }
 
+    /// The hashes of a blob's chunks, in order, as they were computed at import.
+    pub fn leaves(&self, blob: &Digest) -> Result<Vec<Hash>> {
+        let path = self.leaves_path(blob);
+        let leaves = std::fs::read(&path).at("read", &path)?;
+        Ok(leaves.as_chunks().0.to_vec())
+    }
+
     /// Reads chunk `index` of a blob with its proof, to serve it to a peer.
     pub fn read_chunk(&self, blob: &Digest, index: u32) -> Result<Chunk> {
         let absent = |what| Error::FindImage { what, digest: *blob };
@@ -318,9 +325,7 @@ impl ImageStore {
         let length = chunks::chunk_len(size, index).ok_or_else(|| absent("chunk"))?;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, u64::from(index) * limits::CHUNK_BYTES as u64).at("read", &path)?;
-        let leaves_path = self.leaves_path(blob);
-        let leaves = std::fs::read(&leaves_path).at("read", &leaves_path)?;
-        let leaves: Vec<Hash> = leaves.as_chunks().0.to_vec();
+        let leaves = self.leaves(blob)?;
         let proof = metanode_types::merkle::inclusion_path(&leaves, index as usize).ok_or_else(|| absent("chunk"))?;
         Ok(Chunk { bytes, proof })
     }

@@ -1,0 +1,100 @@
+//! Owns turning what a cage left (`report.json`, and `verdict.json` of a module) into the report that goes to the ledger.
+//! Refuses to fill a gap: a digest that was not measured makes the run one that failed in its cage.
+
+use metanode_cage::{Exit, Report};
+use metanode_types::cage_report::{CageReport, ExitStatus};
+use metanode_types::hash::sha256;
+use metanode_types::ids;
+use metanode_types::level::CageLevel;
+use metanode_types::params::Usage;
+use metanode_types::tx::ShortText;
+use metanode_types::workload::ImageKind;
+
+use super::dir::{Assignment, CageDir};
+use crate::digest::{Digest, Hasher};
+use crate::wasm::{CAGE_ABI, WasmVerdict};
+
+/// Digest of what a run was given: workload (image, arguments, limits), seed, clock and cage rules.
+#[must_use]
+pub fn inputs_digest(assignment: &Assignment) -> ids::Digest {
+    let mut hasher = Hasher::with_domain("metanode run inputs v1");
+    hasher.raw(&assignment.workload.digest().0);
+    hasher.raw(&assignment.seed);
+    hasher.number(assignment.epoch_ns);
+    let abi = if assignment.workload.image.kind == ImageKind::Wasm { CAGE_ABI } else { "native/1" };
+    hasher.field(abi.as_bytes());
+    ids::Digest(hasher.finish().0)
+}
+
+/// The report for the ledger. An error is the reason why there is none: the cage failed.
+pub(super) fn cage_report(assignment: &Assignment, dir: &CageDir) -> Result<CageReport, String> {
+    let report = Report::read(&dir.run()).map_err(|_| dir.complaint())?;
+    if let Exit::LaunchError(reason) = &report.exit {
+        return Err(reason.clone());
+    }
+    let native = CageReport {
+        level: report.level.parse().map_err(|error| format!("the cage report's level: {error}"))?,
+        image: assignment.workload.image.digest,
+        inputs: inputs_digest(assignment),
+        exit: exit_status(&report.exit),
+        stdout: digest_of_hex(&report.stdout_digest)?,
+        stderr: digest_of_hex(&report.stderr_digest)?,
+        output: report.output_digest.as_deref().map(digest_of_hex).transpose()?.map(|digest| ids::Digest(digest.0)),
+        witness: None,
+        usage: usage(&report, assignment),
+        fuel: None,
+        cpu_class: digest_of_hex(&report.cpu_class)
+            .map_or_else(|_| ids::Digest(sha256(report.cpu_class.as_bytes())), |digest| ids::Digest(digest.0)),
+    };
+    match assignment.workload.image.kind {
+        ImageKind::Oci => Ok(native),
+        ImageKind::Wasm => wasm_report(native, &report, dir),
+    }
+}
+
+fn wasm_report(native: CageReport, report: &Report, dir: &CageDir) -> Result<CageReport, String> {
+    let verdict = WasmVerdict::read(&dir.run()).map_err(|error| error.to_string())?;
+    let level = verdict.level(report);
+    match verdict {
+        WasmVerdict::Ran(outcome) => Ok(CageReport {
+            level: level.unwrap_or(CageLevel::Contained),
+            exit: outcome.end.exit_status(),
+            stdout: outcome.stdout.digest,
+            stderr: outcome.stderr.digest,
+            output: Some(ids::Digest(outcome.tree.0)),
+            fuel: Some(outcome.fuel_used),
+            ..native
+        }),
+        WasmVerdict::Refused(reason) => Err(reason),
+        // Timeouts and kills keep the cage's own account of the end.
+        WasmVerdict::Lost(_) if matches!(native.exit, ExitStatus::Timeout | ExitStatus::OutOfMemory) => Ok(native),
+        WasmVerdict::Lost(reason) => Ok(CageReport { exit: ExitStatus::CageFailed(ShortText::new(reason)), ..native }),
+    }
+}
+
+fn exit_status(exit: &Exit) -> ExitStatus {
+    match exit {
+        Exit::Code(code) => ExitStatus::Code(*code),
+        Exit::Signal(signal) => ExitStatus::Signal(*signal),
+        Exit::Timeout => ExitStatus::Timeout,
+        Exit::Oom => ExitStatus::OutOfMemory,
+        Exit::LaunchError(reason) => ExitStatus::CageFailed(ShortText::new(reason.as_str())),
+    }
+}
+
+/// Measured use, rounded up. Without a memory cgroup nothing integrates memory over time: the peak is charged throughout,
+/// and never more than the limit.
+fn usage(report: &Report, assignment: &Assignment) -> Usage {
+    let mib_ms = report.usage.memory_mib_ms.unwrap_or_else(|| {
+        let peak = report.usage.max_memory_bytes.min(assignment.workload.resources.memory_bytes);
+        peak.div_ceil(1 << 20).saturating_mul(report.usage.wall_ms)
+    });
+    Usage { cpu_ms: report.usage.cpu_ms, memory_mib_s: mib_ms.div_ceil(1000) }
+}
+
+fn digest_of_hex(text: &str) -> Result<Digest, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| format!("{text:?} in the cage report is not a digest"))?;
+    Ok(Digest(bytes))
+}
