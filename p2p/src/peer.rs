@@ -147,11 +147,11 @@ impl FromStr for PeerAddress {
 /// Whether the address is one of a transport we have, and nothing more.
 pub(crate) fn is_transport(address: &Multiaddr) -> bool {
     let parts: Vec<Part<'_>> = address.iter().take(4).collect();
-    match parts.as_slice() {
-        [Part::Ip4(_) | Part::Ip6(_), Part::Tcp(_)] => true,
-        [Part::Ip4(_) | Part::Ip6(_), Part::Udp(_), Part::QuicV1] => true,
-        _ => false,
-    }
+    matches!(
+        parts.as_slice(),
+        [Part::Ip4(_) | Part::Ip6(_), Part::Tcp(_)]
+            | [Part::Ip4(_) | Part::Ip6(_), Part::Udp(_), Part::QuicV1]
+    )
 }
 
 /// The IP address an address starts with.

@@ -104,6 +104,23 @@ async fn wait_for_quiet(since: Instant) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gossip_among_four_does_not_wait_for_heartbeats() {
+    let nodes = cluster(4, QUIC).await;
+    let mut took = Vec::new();
+    for i in 0..21u8 {
+        let sent = Instant::now();
+        nodes[usize::from(i) % 4].publish(Topic::Consensus, vec![i]).unwrap();
+        for j in (0..4).filter(|j| *j != usize::from(i) % 4) {
+            assert_eq!(hear(&nodes[j]).await.1, [i]);
+        }
+        took.push(sent.elapsed());
+    }
+    took.sort_unstable();
+    println!("publish to heard by all of four: median {:?}, worst {:?}", took[10], took[20]);
+    assert!(took[10] < Duration::from_millis(limits::GOSSIP_HEARTBEAT_MS / 5), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_forwarded_only_after_a_verdict_and_never_if_rejected() {
     // b is between a and c, which do not know each other.
     let (b, address) = start(config(2, QUIC, vec![])).await;

@@ -50,7 +50,7 @@ impl BlobSource for Store {
 
     fn chunk(&self, id: BlobId, n: u32) -> Option<Vec<u8>> {
         let list = self.chunk_list(id)?;
-        let length = list.chunk_length(n).filter(|_| !self.partial || n % 3 == 0)?;
+        let length = list.chunk_length(n).filter(|_| !self.partial || n.is_multiple_of(3))?;
         let start = list.offset(n) as usize;
         Some(self.content[start..start + length].to_vec())
     }
