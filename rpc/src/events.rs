@@ -2,16 +2,17 @@
 //!
 //! Owns the pace of a subscription. It *pulls*: events are read from the node's store a page at a time, and
 //! only after the connection took those before, so that a slow client costs one page of memory, whatever it
-//! does. A client that resumes reads history at its own pace. One that had caught up and then falls more
-//! than `MAX_EVENT_LAG` heights behind gets a gap notice and continues at the head; the notice says what was
-//! skipped, and a subscription from its start reads it.
+//! does. A client that resumes reads history at its own pace. One that had caught up, then does not take an
+//! event for `EVENT_STALL` and has fallen more than `MAX_EVENT_LAG` heights behind, gets a gap notice and
+//! continues at the head; the notice says what was skipped, and a subscription from its start reads it. A node
+//! that jumps ahead makes no gap: only a slow client does.
 //!
 //! ```text
-//! resume --page--> caught up --lag > MAX_EVENT_LAG--> gap --> caught up
+//! resume --page--> caught up --stall, lag > MAX_EVENT_LAG--> gap --> caught up
 //! ```
 
 use crate::error::{BackendError, ErrorKind};
-use crate::limits::{EVENT_PAGE, MAX_EVENT_LAG};
+use crate::limits::{EVENT_PAGE, EVENT_STALL, MAX_EVENT_LAG};
 use crate::methods::params::SubscribeParams;
 use crate::methods::{Call, Context, Cost, Method, parse};
 use crate::schema::{ObjectSchema, Schema};
@@ -19,6 +20,7 @@ use crate::views::{EventCursor, EventView};
 use jsonrpsee::core::{SubscriptionResult, to_json_raw_value};
 use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Name on the wire.
 pub(crate) const SUBSCRIBE: &str = "events_subscribe";
@@ -83,22 +85,25 @@ async fn pump(
     mut after: EventCursor,
 ) -> Result<(), BackendError> {
     let mut heights = context.backend.heights();
-    let mut caught_up = false;
+    let (mut caught_up, mut slow) = (false, false);
     loop {
         let head = *heights.borrow_and_update();
-        if caught_up && head.saturating_sub(after.height) > MAX_EVENT_LAG {
+        if caught_up && slow && head.saturating_sub(after.height) > MAX_EVENT_LAG {
             let gap = EventView::Gap { from: after, to: end_of(head - 1) };
             if !send(sink, &gap).await? {
                 return Ok(());
             }
             after = gap.cursor();
         }
+        slow = false;
         let from = after;
         let page = context.ask(Cost::Store, move |backend| backend.events(from, EVENT_PAGE)).await?;
         for event in &page {
+            let offered = Instant::now();
             if !send(sink, event).await? {
                 return Ok(());
             }
+            slow |= offered.elapsed() > EVENT_STALL;
             after = event.cursor();
         }
         if page.is_empty() {

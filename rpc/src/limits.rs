@@ -24,8 +24,11 @@ pub const MAX_CONNECTIONS_PER_IP: usize = 300;
 pub const MAX_IN_FLIGHT: usize = 1024;
 /// Requests of one address being read or answered at most.
 pub const MAX_IN_FLIGHT_PER_IP: usize = 256;
-/// Request bodies being read at once at most; bounds memory together with [`MAX_REQUEST_BYTES`].
-pub const MAX_BODIES_READING: usize = 64;
+/// A body declared to be at most this long is small: room for any transaction in hex and its call.
+pub const SMALL_BODY_BYTES: usize = 2 * MAX_TX_BYTES + 1024;
+/// Request bodies that are not small, being read or answered at once, at most. With [`MAX_IN_FLIGHT`] and
+/// [`SMALL_BODY_BYTES`] it bounds memory, and who holds these places stops uploads only, never transactions.
+pub const MAX_LARGE_BODIES: usize = 32;
 /// Subscriptions of one WebSocket connection at most.
 pub const MAX_SUBSCRIPTIONS: u32 = 5;
 /// Messages waiting to be written to one WebSocket connection at most.
@@ -46,7 +49,9 @@ pub const MAX_WAIT: Duration = Duration::from_secs(120);
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// Events read from the store at once for one subscription.
 pub const EVENT_PAGE: usize = 64;
-/// Heights that a subscriber who had caught up may fall behind before events are skipped with a gap notice.
+/// A subscriber who does not take an event for this long is slow.
+pub const EVENT_STALL: Duration = Duration::from_secs(1);
+/// Heights that a slow subscriber who had caught up may fall behind before events are skipped with a gap notice.
 pub const MAX_EVENT_LAG: u64 = 256;
 /// Entries of a page when no limit is given.
 pub const DEFAULT_PAGE: usize = 100;

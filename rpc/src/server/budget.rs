@@ -3,7 +3,7 @@
 //! Owns the counts and the permits, which give back on drop. One address is one IPv4 address or one IPv6 /64,
 //! so that a host with many addresses is one. Refuses, never queues: who is refused is told to come back.
 
-use crate::limits::{Limits, MAX_BODIES_READING, MAX_REFUSALS};
+use crate::limits::{Limits, MAX_LARGE_BODIES, MAX_REFUSALS};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,8 +29,8 @@ struct Counts {
 pub(super) struct Budgets {
     limits: Limits,
     counts: Mutex<Counts>,
-    /// Bodies being read.
-    pub bodies: Arc<Semaphore>,
+    /// Large bodies being read.
+    pub large_bodies: Arc<Semaphore>,
     /// Refusals being written.
     pub refusals: Arc<Semaphore>,
     /// Requests answered.
@@ -59,7 +59,7 @@ impl Budgets {
         Arc::new(Budgets {
             limits,
             counts: Mutex::default(),
-            bodies: Arc::new(Semaphore::new(MAX_BODIES_READING)),
+            large_bodies: Arc::new(Semaphore::new(MAX_LARGE_BODIES)),
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),

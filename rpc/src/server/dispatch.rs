@@ -2,6 +2,7 @@
 //!
 //! Owns errors that jsonrpsee would give without data, so that all errors look alike on both transports.
 
+use super::budget::{Budgets, Permit, Resource};
 use super::scan::shape;
 use crate::error::{BackendError, ErrorKind};
 use crate::events::{SUBSCRIBE, UNSUBSCRIBE};
@@ -9,7 +10,8 @@ use crate::limits::{MAX_BUNDLE_RESPONSE_BYTES, MAX_JSON_DEPTH};
 use crate::methods::{Caller, Transport};
 use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, RpcServiceT};
 use jsonrpsee::server::{BatchResponseBuilder, MethodResponse};
-use jsonrpsee::types::{ErrorObjectOwned, Request};
+use jsonrpsee::types::error::TOO_MANY_SUBSCRIPTIONS_CODE;
+use jsonrpsee::types::{ErrorObjectOwned, Id, Request};
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 use tower::Layer;
 
@@ -17,44 +19,46 @@ use tower::Layer;
 #[derive(Clone)]
 pub(super) struct DispatchLayer {
     names: Arc<BTreeSet<&'static str>>,
+    budgets: Arc<Budgets>,
 }
 
 impl DispatchLayer {
-    pub fn new(names: BTreeSet<&'static str>) -> Self {
-        DispatchLayer { names: Arc::new(names) }
+    pub fn new(names: BTreeSet<&'static str>, budgets: Arc<Budgets>) -> Self {
+        DispatchLayer { names: Arc::new(names), budgets }
     }
 }
 
 impl<S> Layer<S> for DispatchLayer {
     type Service = Dispatch<S>;
     fn layer(&self, inner: S) -> Dispatch<S> {
-        Dispatch { inner: Arc::new(inner), names: self.names.clone() }
+        Dispatch { inner: Arc::new(inner), gate: self.clone() }
     }
 }
 
 /// The gate of one connection.
 pub(super) struct Dispatch<S> {
     inner: Arc<S>,
-    names: Arc<BTreeSet<&'static str>>,
+    gate: DispatchLayer,
 }
 
 impl<S> Clone for Dispatch<S> {
     fn clone(&self) -> Self {
-        Dispatch { inner: self.inner.clone(), names: self.names.clone() }
+        Dispatch { inner: self.inner.clone(), gate: self.gate.clone() }
     }
 }
 
 impl<S> Dispatch<S> {
-    fn check(&self, request: &Request<'_>) -> Result<(), BackendError> {
+    /// Admits a call. HTTP requests were counted at the front; messages of a WebSocket are counted here.
+    fn admit(&self, request: &Request<'_>) -> Result<Option<Permit>, BackendError> {
         let name = request.method_name();
-        if !self.names.contains(name) {
+        if !self.gate.names.contains(name) {
             let shown: String = name.chars().take(80).collect();
             let error = BackendError::new(ErrorKind::MethodNotFound, format!("there is no method {shown:?}"));
             return Err(error.next("rpc.discover lists the methods"));
         }
         let streams = name == SUBSCRIBE || name == UNSUBSCRIBE;
-        let http = request.extensions().get::<Caller>().is_none_or(|c| c.transport == Transport::Http);
-        if streams && http {
+        let caller = request.extensions().get::<Caller>().filter(|c| c.transport == Transport::WebSocket);
+        if streams && caller.is_none() {
             let error = BackendError::unsupported(format!("{name} needs a connection that stays open"));
             return Err(error.next("open a WebSocket to the same address"));
         }
@@ -62,8 +66,27 @@ impl<S> Dispatch<S> {
         if depth > MAX_JSON_DEPTH {
             return Err(too_deep());
         }
-        Ok(())
+        match caller.map(|c| self.gate.budgets.take(c.ip, Resource::Request)) {
+            Some(None) => Err(too_busy()),
+            Some(permit) => Ok(permit),
+            None => Ok(None),
+        }
     }
+}
+
+/// The refusal of one more request.
+pub(super) fn too_busy() -> BackendError {
+    BackendError::limit("too many requests at once").next("retry after a second")
+}
+
+/// jsonrpsee has a code of its own for this budget; callers see one code for all budgets.
+fn same_codes(id: Id<'_>, response: MethodResponse) -> MethodResponse {
+    if response.as_error_code() != Some(TOO_MANY_SUBSCRIPTIONS_CODE) {
+        return response;
+    }
+    let error =
+        BackendError::limit("too many subscriptions on this connection").next("end one, or open another");
+    MethodResponse::error(id, ErrorObjectOwned::from(error))
 }
 
 /// The refusal of deeply nested JSON.
@@ -85,12 +108,19 @@ where
     type NotificationResponse = MethodResponse;
     type BatchResponse = MethodResponse;
 
-    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+    fn call<'a>(&self, mut request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let this = self.clone();
         async move {
-            match this.check(&request) {
-                Ok(()) => this.inner.call(request).await,
-                Err(e) => MethodResponse::error(request.id.clone(), ErrorObjectOwned::from(e)),
+            let id = request.id.clone();
+            match this.admit(&request) {
+                Ok(permit) => {
+                    // The method holds it until its answer was sent.
+                    if let Some(permit) = permit {
+                        request.extensions_mut().insert(Arc::new(permit));
+                    }
+                    same_codes(id, this.inner.call(request).await)
+                }
+                Err(e) => MethodResponse::error(id, ErrorObjectOwned::from(e)),
             }
         }
     }

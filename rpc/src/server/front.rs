@@ -5,16 +5,16 @@
 //! serve whatever site the developer visits.
 
 use super::budget::{Budgets, Permit, Resource};
-use super::dispatch::{DispatchLayer, too_deep};
+use super::dispatch::{DispatchLayer, too_busy, too_deep};
 use super::reply::{page, refusal, text, with_type};
 use super::scan::shape;
 use crate::error::{BackendError, ErrorKind};
-use crate::limits::MAX_JSON_DEPTH;
+use crate::limits::{MAX_JSON_DEPTH, SMALL_BODY_BYTES};
 use crate::methods::{Caller, Context, Transport};
 use crate::metrics::{Sample, render};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use jsonrpsee::core::JsonRawValue;
 use jsonrpsee::server::{HttpBody, TowerService};
 use serde_json::json;
@@ -47,8 +47,7 @@ impl Front {
             return refused;
         }
         let Some(_permit) = self.budgets.take(self.ip, Resource::Request) else {
-            let error = BackendError::limit("too many requests at once").next("retry after a second");
-            return refusal(StatusCode::TOO_MANY_REQUESTS, &error);
+            return refusal(StatusCode::TOO_MANY_REQUESTS, &too_busy());
         };
         self.budgets.requests.fetch_add(1, Ordering::Relaxed);
         let upgrade = request.headers().contains_key(header::UPGRADE);
@@ -143,6 +142,12 @@ impl Front {
 
     async fn call(self, request: Request<Incoming>) -> Response<HttpBody> {
         let (mut parts, body) = request.into_parts();
+        let json = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if !json.to_ascii_lowercase().starts_with("application/json") {
+            let error = BackendError::new(ErrorKind::InvalidRequest, "the request has another content type")
+                .next("send it with content-type: application/json");
+            return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error);
+        }
         let bytes = match self.read(body).await {
             Ok(bytes) => bytes,
             Err(refused) => return *refused,
@@ -171,8 +176,9 @@ impl Front {
     async fn read(&self, body: Incoming) -> Result<Bytes, Box<Response<HttpBody>>> {
         let limits = &self.context.limits;
         let cap = limits.request_bytes;
+        let small = body.size_hint().exact().is_some_and(|n| n <= SMALL_BODY_BYTES as u64);
         let read = async {
-            let _permit = self.budgets.bodies.acquire().await;
+            let _place = if small { None } else { Some(self.budgets.large_bodies.acquire().await) };
             Limited::new(body, cap).collect().await
         };
         match tokio::time::timeout(limits.body_timeout, read).await {

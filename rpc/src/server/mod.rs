@@ -6,6 +6,7 @@
 mod budget;
 mod dispatch;
 mod front;
+mod paced;
 mod reply;
 mod scan;
 
@@ -14,17 +15,19 @@ use crate::error::{BackendError, Error};
 use crate::events;
 use crate::limits::{Limits, MAX_BUNDLE_RESPONSE_BYTES, MAX_REQUEST_BYTES, MAX_WS_BUFFERED};
 use crate::methods::{Call, Caller, Context, ImageUpload, Transport, table};
-use budget::{Budgets, Resource};
+use budget::{Budgets, Permit, Resource};
 use dispatch::DispatchLayer;
 use front::Front;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonrpsee::RpcModule;
+use jsonrpsee::core::JsonRawValue;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
-    BatchRequestConfig, Methods, PingConfig, Server, ServerConfig, StopHandle, TowerServiceBuilder,
-    stop_channel,
+    BatchRequestConfig, Methods, PingConfig, ResponsePayload, Server, ServerConfig, StopHandle,
+    TowerServiceBuilder, stop_channel,
 };
 use jsonrpsee::types::ErrorObjectOwned;
+use paced::Paced;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -89,11 +92,12 @@ pub async fn serve(config: Config, backend: Arc<dyn Backend>) -> Result<ServerHa
     let context = Context::new(backend, config.limits.clone(), config.image_upload);
     let (methods, names) = register(&context)?;
     let (stop_handle, stop) = stop_channel();
-    let rpc = RpcServiceBuilder::new().layer(DispatchLayer::new(names));
+    let budgets = Budgets::new(config.limits.clone());
+    let rpc = RpcServiceBuilder::new().layer(DispatchLayer::new(names, budgets.clone()));
     let service =
         Server::builder().set_config(rpc_config(&config.limits)).set_rpc_middleware(rpc).to_service_builder();
     let acceptor = Acceptor {
-        budgets: Budgets::new(config.limits),
+        budgets,
         origins: Arc::new(config.allowed_origins),
         context,
         methods,
@@ -166,7 +170,13 @@ fn register(context: &Arc<Context>) -> Result<(Methods, std::collections::BTreeS
                     let caller = caller(&extensions);
                     let outcome =
                         call((*context).clone(), caller, params.as_str().unwrap_or_default().to_owned());
-                    async move { outcome.await.map_err(ErrorObjectOwned::from) }
+                    let permit = extensions.get::<Arc<Permit>>().cloned();
+                    async move {
+                        match outcome.await {
+                            Ok(answer) => until_sent(ResponsePayload::success(answer), permit),
+                            Err(e) => until_sent(ResponsePayload::error(ErrorObjectOwned::from(e)), permit),
+                        }
+                    }
                 })?;
             }
             Call::Subscription { notification, unsubscribe } => {
@@ -187,6 +197,20 @@ fn register(context: &Arc<Context>) -> Result<(Methods, std::collections::BTreeS
         }
     }
     Ok((module.into(), names))
+}
+
+type Payload = ResponsePayload<'static, Box<JsonRawValue>>;
+
+/// Holds the permit of a WebSocket call until its answer is in the connection's bounded buffer.
+fn until_sent(payload: Payload, permit: Option<Arc<Permit>>) -> Payload {
+    let Some(permit) = permit else { return payload };
+    let (payload, sent) = payload.notify_on_completion();
+    tokio::spawn(async move {
+        // An error says that the connection is gone, which ends the wait as well.
+        let _ = sent.await;
+        drop(permit);
+    });
+    payload
 }
 
 /// Who calls; without a note of it, the least trusted.
@@ -265,7 +289,7 @@ async fn attend(socket: TcpStream, front: Front, stop: StopHandle) {
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(socket), service)
+        .serve_connection(TokioIo::new(Paced::new(socket)), service)
         .with_upgrades();
     tokio::pin!(connection);
     let outcome = tokio::select! {
