@@ -154,6 +154,10 @@ pub fn node_replicas(a: &Address) -> Key {
 pub fn expiry(at_ms: u64, n: &Name) -> Key {
     Key::new(Column::Expiry, &[&at_ms.to_be_bytes(), n.as_str().as_bytes()])
 }
+/// Prefix of all expiries.
+pub fn all_expiry() -> Key {
+    Key::new(Column::Expiry, &[])
+}
 /// A used nonce.
 pub fn nonce(bucket: u64, sender: &Address, nonce: u64) -> Key {
     Key::new(Column::Nonces, &[&bucket.to_be_bytes(), &sender.0, &nonce.to_be_bytes()])

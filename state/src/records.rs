@@ -51,6 +51,8 @@ pub struct Head {
     pub module_roots: ModuleRoots,
     /// Digest over the live buckets of nonces.
     pub nonces_digest: Hash,
+    /// Transactions committed so far.
+    pub txs: u64,
 }
 
 /// An account. Its balance is what was credited less what was debited.

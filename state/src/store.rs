@@ -7,9 +7,9 @@
 //! **Invariants.** A batch is visible entirely or not at all. `commit` returns `Ok` only after one sync. After a
 //! failed commit every later call fails ([`Error::Poisoned`]): the only way on is a restart.
 
-use crate::error::Result;
 #[cfg(any(test, doc))]
 use crate::error::Error;
+use crate::error::Result;
 
 mod mem;
 mod rocks;

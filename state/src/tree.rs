@@ -69,10 +69,8 @@ trait ErrorOf {
 impl<T, E> ErrorOf for std::result::Result<T, E> {
     type Error = E;
 }
-type TreeResult<T> = std::result::Result<
-    T,
-    <<JellyfishMerkleIterator<Nodes<'static>> as Iterator>::Item as ErrorOf>::Error,
->;
+type TreeResult<T> =
+    std::result::Result<T, <<JellyfishMerkleIterator<Nodes<'static>> as Iterator>::Item as ErrorOf>::Error>;
 
 /// The nodes of one module's tree. `value` is that of the one key being proven, since the tree asks for it.
 struct Nodes<'a> {

@@ -7,8 +7,8 @@
 use super::{Batch, Column, Op, Read, Row, Store, physical, scan_start, successor};
 use crate::error::{Error, Result};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode,
-    LogLevel, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction,
+    IteratorMode, LogLevel, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,9 +40,8 @@ impl std::fmt::Debug for RocksStore {
 fn family(column: Column) -> &'static str {
     use Column::*;
     match column {
-        Meta | Entries | Pending | HeartbeatDue | NodeReplicas | Expiry | Nonces | NonceBuckets | Production => {
-            "state"
-        }
+        Meta | Entries | Pending | HeartbeatDue | NodeReplicas | Expiry | Nonces | NonceBuckets
+        | Production => "state",
         TreeNodes | TreeStale => "tree",
         Blocks | Certificates | Receipts | LogNodes => "history",
         BlockIds | Txs | ReceiptIds | SubjectReceipts | DeploymentReceipts => "index",
@@ -87,7 +86,8 @@ impl RocksStore {
     pub fn open(path: &Path) -> Result<Self> {
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
-        let db = DB::open_cf_descriptors(&database_options(), path, families).map_err(|e| open_error(path, &e))?;
+        let db =
+            DB::open_cf_descriptors(&database_options(), path, families).map_err(|e| open_error(path, &e))?;
         Ok(RocksStore { db, poisoned: AtomicBool::new(false) })
     }
 

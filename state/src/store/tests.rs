@@ -65,13 +65,17 @@ fn rocks_refuses_a_flipped_byte() {
     store.commit(&b).unwrap();
     drop(store);
     let log = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
-    let log = log.filter(|p| p.extension().is_some_and(|e| e == "log")).max_by_key(|p| p.metadata().unwrap().len());
+    let log =
+        log.filter(|p| p.extension().is_some_and(|e| e == "log")).max_by_key(|p| p.metadata().unwrap().len());
     let log = log.expect("a write-ahead log");
     let mut bytes = std::fs::read(&log).unwrap();
     let at = bytes.windows(64).position(|w| w == [7u8; 64]).expect("the value is in the log");
     bytes[at] ^= 1;
     std::fs::write(&log, bytes).unwrap();
-    assert!(matches!(RocksStore::open(dir.path()), Err(Error::OpenStore { .. })), "corruption before the tail");
+    assert!(
+        matches!(RocksStore::open(dir.path()), Err(Error::OpenStore { .. })),
+        "corruption before the tail"
+    );
 }
 
 #[test]

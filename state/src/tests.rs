@@ -1,0 +1,1 @@
+//! Laws and scenarios over whole blocks.
