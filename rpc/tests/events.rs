@@ -36,7 +36,7 @@ async fn next(stream: &mut EventStream) -> EventView {
 
 #[tokio::test]
 async fn new_blocks_and_receipts_arrive_in_order() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     let mut stream = client.events(None).await.unwrap();
     fake.grow_to(START + 2);
     for height in [START + 1, START + 2] {
@@ -47,7 +47,7 @@ async fn new_blocks_and_receipts_arrive_in_order() {
 
 #[tokio::test]
 async fn a_cursor_resumes_exactly_behind_it() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     let mut stream = client.events(Some(at(0, 0))).await.unwrap();
     assert_eq!(next(&mut stream).await, block(1));
     let seen = next(&mut stream).await;
@@ -65,7 +65,7 @@ async fn a_cursor_resumes_exactly_behind_it() {
 
 #[tokio::test]
 async fn pruned_history_is_a_gap_and_not_silence() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     *fake.pruned.lock().unwrap() = 2;
     let mut stream = client.events(Some(at(1, 0))).await.unwrap();
     assert_eq!(next(&mut stream).await, EventView::Gap { from: at(1, 0), to: at(2, u32::MAX) });
@@ -74,7 +74,7 @@ async fn pruned_history_is_a_gap_and_not_silence() {
 
 #[tokio::test]
 async fn a_jump_of_the_node_makes_no_gap_for_a_client_that_reads() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     let mut stream = client.events(None).await.unwrap();
     fake.grow_to(START + 1);
     assert_eq!(next(&mut stream).await, block(START + 1));
@@ -107,7 +107,7 @@ async fn subscriptions_of_one_connection_are_bounded() {
 /// The client takes one event, then nothing while the chain grows by far more than any buffer holds.
 #[tokio::test]
 async fn a_slow_client_gets_a_gap_notice_and_then_the_head() {
-    let Setup { fake, addr, .. } = start().await;
+    let Setup { fake, addr, server: _server, .. } = start().await;
     let mut socket = Socket::open(addr).await;
     socket.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "events_subscribe"})).await;
     socket.next().await;

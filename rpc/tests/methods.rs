@@ -25,7 +25,7 @@ fn kind<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorKind {
 
 #[tokio::test]
 async fn chain_and_state_methods_round_trip() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     assert_eq!(client.status().await.unwrap(), fake.status_view());
     let second = fake.block(&BlockKey::Height(2)).unwrap();
     let by = |height, id: Option<&str>| BlockParams { height, id: id.map(Into::into) };
@@ -57,7 +57,7 @@ async fn chain_and_state_methods_round_trip() {
 
 #[tokio::test]
 async fn bad_cursors_and_limits_are_refused() {
-    let Setup { client, .. } = start().await;
+    let Setup { client, server: _server, .. } = start().await;
     assert_eq!(kind(client.blocks(page(Some("x"), None)).await), ErrorKind::InvalidInput);
     assert_eq!(kind(client.clusters(page(Some("-"), None)).await), ErrorKind::InvalidInput);
     assert_eq!(kind(client.nodes(page(Some("0x12"), None)).await), ErrorKind::InvalidInput);
@@ -67,7 +67,7 @@ async fn bad_cursors_and_limits_are_refused() {
 
 #[tokio::test]
 async fn a_transaction_is_submitted_awaited_and_found_by_prefix() {
-    let Setup { fake, client, addr, .. } = start().await;
+    let Setup { fake, client, addr, server: _server } = start().await;
     let tx = fake::signed(1);
     assert_eq!(client.submit(&tx).await.unwrap(), tx.id());
     assert_eq!(client.submit(&tx).await.unwrap(), tx.id(), "a resend is idempotent");
@@ -103,7 +103,7 @@ async fn a_transaction_is_submitted_awaited_and_found_by_prefix() {
 
 #[tokio::test]
 async fn deployments_receipts_and_proofs_round_trip() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     assert_eq!(client.deployment(name("web")).await.unwrap(), fake.deployment_view());
     assert_eq!(kind(client.deployment(name("nope")).await), ErrorKind::NotFound);
     assert_eq!(client.deployments(page(None, None)).await.unwrap().next.as_deref(), Some("web"));
@@ -143,7 +143,7 @@ async fn deployments_receipts_and_proofs_round_trip() {
 
 #[tokio::test]
 async fn images_are_uploaded_where_that_is_allowed() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     assert_eq!(client.node_status().await.unwrap(), fake.node_status().unwrap());
     assert_eq!(client.peers().await.unwrap(), fake.peers().unwrap());
     assert_eq!(client.images().await.unwrap(), fake.images().unwrap());
@@ -171,7 +171,7 @@ async fn images_are_uploaded_where_that_is_allowed() {
 /// Calls every method of the document with real parameters and compares the answer with its schema.
 #[tokio::test]
 async fn every_answer_has_the_documented_form() {
-    let Setup { fake, client, .. } = start().await;
+    let Setup { fake, client, server: _server, .. } = start().await;
     let (tx, receipt) = (fake::signed(1), fake::receipt(1).id);
     client.submit(&tx).await.unwrap();
     fake.commit();
