@@ -13,7 +13,7 @@ const LEAVES: &[(u32, u32)] =
 
 /// Digest of the feature leaves, the enabled vector state and the kernel's hardware capabilities.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn class() -> String {
+pub fn class() -> String {
     use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
     let mut hash = Sha256::new();
     hash.update(b"metanode.cage.cpu-class.v1\0");

@@ -34,6 +34,7 @@ mod sys;
 mod walls;
 mod watch;
 
+pub use cpu::class as cpu_class;
 pub use detect::detect;
 pub use error::Error;
 pub use record::Record;

@@ -58,22 +58,15 @@ fn cover(root: BorrowedFd<'_>, fresh: OwnedFd) -> io::Result<usize> {
     sys::set_mount(sysctl.as_fd(), libc::MOUNT_ATTR_RDONLY, None, false)?;
     sys::attach(sysctl.as_fd(), proc, c"sys")?;
 
-    // An empty read-only directory and the null device are what covered entries show.
-    let empty = sys::fsopen(c"tmpfs").and_then(|fs| {
-        sys::fsconfig(fs.as_fd(), c"nr_inodes", Some(c"2"))?;
-        sys::fsmount(fs.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
-    })?;
-    let mut blank = empty;
+    // An empty read-only directory and the null device are what covered entries show. A clone that is made must be used:
+    // closing an unattached one makes the kernel wait for every processor.
+    let mut blank = None;
     let mut covered = 0;
-    for name in names(proc)? {
-        let st = sys::lstatat(proc, &name)?;
-        let kind = st.st_mode & libc::S_IFMT;
-        if st.st_mode & 0o007 == 0 || kind == libc::S_IFLNK {
-            continue;
-        }
-        if kind == libc::S_IFDIR {
-            sys::attach(blank.as_fd(), proc, &name)?;
-            blank = sys::clone_tree(proc, &name, false)?; // a copy of the mount just attached, for the next one
+    for (name, directory) in covered_names(proc)? {
+        if directory {
+            let cover = blank.as_deref().map_or_else(empty_directory, |at| sys::clone_tree(proc, at, false))?;
+            sys::attach(cover.as_fd(), proc, &name)?;
+            blank = Some(name);
         } else {
             sys::attach(sys::clone_tree(libc::AT_FDCWD, c"/dev/null", false)?.as_fd(), proc, &name)?;
         }
@@ -82,17 +75,29 @@ fn cover(root: BorrowedFd<'_>, fresh: OwnedFd) -> io::Result<usize> {
     Ok(covered)
 }
 
-/// Entries of `/proc` that are neither processes nor on the list.
-fn names(proc: i32) -> io::Result<Vec<CString>> {
+fn empty_directory() -> io::Result<OwnedFd> {
+    let fs = sys::fsopen(c"tmpfs")?;
+    sys::fsconfig(fs.as_fd(), c"nr_inodes", Some(c"2"))?;
+    sys::fsmount(fs.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
+}
+
+/// Entries of `/proc` that are neither processes, nor links, nor on the list, and whether each is a directory.
+fn covered_names(proc: i32) -> io::Result<Vec<(CString, bool)>> {
     let top = sys::openat(proc, c".", libc::O_DIRECTORY)?;
     let path = format!("/proc/self/fd/{}", top.as_raw_fd());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
         let process = name.as_bytes().first().is_some_and(u8::is_ascii_digit);
         let listed = VISIBLE.iter().any(|(visible, _)| name.as_bytes() == visible.as_bytes());
-        if !process && !listed {
-            found.extend(CString::new(name.as_bytes()));
+        if process || listed || kind.is_symlink() {
+            continue;
+        }
+        let name = CString::new(name.as_bytes())?;
+        // What no unprivileged user can open needs no cover: nobody in the cage is more than that on the host.
+        if kind.is_dir() || sys::lstatat(proc, &name)?.st_mode & 0o007 != 0 {
+            found.push((name, kind.is_dir()));
         }
     }
     Ok(found)
