@@ -91,13 +91,14 @@ impl Child<'_> {
 
     fn build(self, reporter: &mut Reporter) -> Result<std::convert::Infallible, Error> {
         let mut barriers = Barriers::default();
-        let filters = seccomp::compile()?; // while the supervisor writes the maps
+        // While the supervisor writes the maps: what needs no user id.
+        let filter = seccomp::compile()?;
+        walls::identity(&self.spec.hostname, &mut barriers)?;
         let (go, tree) = self.wait_for_go()?;
         sys::become_user(0, 0, go.range).map_err(|e| Error::launch("become root of the namespace", e))?;
         self.tie_to_parent(&mut barriers)?;
         sys::setsid();
         walls::join_cgroups(self.tasks, &mut barriers)?;
-        walls::identity(&self.spec.hostname, &mut barriers)?;
         sys::umask(0);
         let lower = match (&self.spec.root, tree) {
             (Root::Empty, _) => Lower::Nothing,
@@ -116,8 +117,8 @@ impl Child<'_> {
         barriers.installed("fds_closed", "only standard streams survive");
         walls::capabilities(&mut barriers)?;
         walls::landlock(&mut barriers)?;
-        let detail = format!("allow-list, {} BPF instructions, default EPERM", filters.len());
-        filters.install().map_err(|e| Error::launch(format!("seccomp: {e}"), io::Error::last_os_error()))?;
+        let detail = format!("allow-list, {} BPF instructions, default EPERM", filter.len());
+        filter.install().map_err(|e| Error::launch(format!("seccomp: {e}"), io::Error::last_os_error()))?;
         barriers.installed("seccomp", detail);
         announce(&barriers, upper)?;
         start(program)

@@ -70,7 +70,14 @@ fn a_graceful_stop_then_a_hard_one_needs_root() {
     assert_eq!(report.exit, Exit::Signal(15), "the program has no handler, so TERM ends it: {said}");
 
     bench.spec.argv = vec!["probe".into(), "stubborn".into()];
-    let said = script(&bench, r#""$CAGE" start --spec "$SPEC" && "$CAGE" stop --state-dir "$STATE" --grace-ms 200"#);
+    let said = script(
+        &bench,
+        r#"
+        "$CAGE" start --spec "$SPEC" || exit 1
+        for n in $(seq 500); do grep -q running "$STATE/stdout.log" && break; sleep 0.02; done
+        "$CAGE" stop --state-dir "$STATE" --grace-ms 200
+        "#,
+    );
     let report = Report::read(&bench.spec.state_dir).unwrap_or_else(|e| panic!("{e}: {said}"));
     assert_eq!(report.exit, Exit::Signal(9), "TERM was ignored: {said}");
 }
