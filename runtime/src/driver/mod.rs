@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread::JoinHandle;
 
-use metanode_cage::Record;
+use metanode_cage::{Exit, Record, Report};
 use metanode_types::cage_report::CageReport;
 use metanode_types::workload::ImageRef;
 
@@ -308,6 +308,7 @@ impl Cage {
         if is_live {
             self.look_alive(now_ms, health_every_ms, seen);
         } else if self.progress.ended_ms.is_none() {
+            self.tell_short_life(seen);
             self.bury(now_ms)?;
         }
         self.is_live = is_live;
@@ -324,6 +325,15 @@ impl Cage {
             && let Some(is_healthy) = self.health.look(&self.assignment, &self.dir.run(), now_ms, health_every_ms)
         {
             seen.push(Observation::Health { key, is_healthy });
+        }
+    }
+
+    /// A program that ended between two looks did start: nobody hears of an end without its beginning.
+    fn tell_short_life(&mut self, seen: &mut Vec<Observation>) {
+        let ran = Report::read(&self.dir.run()).is_ok_and(|report| !matches!(report.exit, Exit::LaunchError(_)));
+        if ran && !self.is_started_told {
+            self.is_started_told = true;
+            seen.push(Observation::Started { key: self.assignment.key(), restarts: self.progress.restarts });
         }
     }
 

@@ -11,7 +11,7 @@ mod settings;
 mod spec;
 mod wasi;
 
-pub use contained::{WasmJob, WasmVerdict, run_contained};
+pub use contained::{WasmJob, WasmVerdict, run_contained, run_shim};
 pub use execute::{Output, execute};
 pub(crate) use module::{to_binary, validate};
 pub use settings::CAGE_ABI;
