@@ -133,12 +133,16 @@ macro_rules! view { ($($all:tt)*) => { $crate::schema::object_type! { [] false $
 pub(crate) use view;
 
 /// Declares a parameter list. Unknown fields are refused; what is `Option` may be left out.
-macro_rules! params { ($($all:tt)*) => { $crate::schema::object_type! { [serde(deny_unknown_fields)] true $($all)* } }; }
+macro_rules! params {
+    ($($all:tt)*) => { $crate::schema::object_type! { [serde(deny_unknown_fields)] true $($all)* } };
+}
 pub(crate) use params;
 
 /// Declares an enum of words with its serde form (snake case is spelled out) and its schema.
 macro_rules! words {
-    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal),* $(,)? }) => {
+    ($(#[doc = $doc:literal])* $name:ident {
+        $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal),* $(,)?
+    }) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $name { $($(#[doc = $vdoc])+ #[serde(rename = $word)] $variant),* }

@@ -107,7 +107,8 @@ async fn batches_are_answered_in_order_up_to_their_bound() {
     let over: Vec<_> = (0..=MAX_BATCH).map(one).collect();
     assert_eq!(post(setup.addr, json!(over).to_string()).await.refused(), -32005);
 
-    let mixed = json!([one(1), {"jsonrpc": "2.0", "id": 2, "method": "nope"}, 3, {"jsonrpc": "2.0", "method": "chain_status"}]);
+    let notification = json!({"jsonrpc": "2.0", "method": "chain_status"});
+    let mixed = json!([one(1), {"jsonrpc": "2.0", "id": 2, "method": "nope"}, 3, notification]);
     let answers = post(setup.addr, mixed.to_string()).await.json();
     let codes: Vec<_> = answers.as_array().unwrap().iter().map(|a| a["error"]["code"].as_i64()).collect();
     assert_eq!(codes, [None, Some(-32601), Some(-32600)], "a notification has no answer");
@@ -158,7 +159,7 @@ async fn requests_of_one_address_are_bounded_and_given_back() {
 }
 
 #[tokio::test]
-async fn slow_bodies_slow_headers_and_slow_answers_are_timed_out() {
+async fn bodies_headers_and_answers_that_take_too_long_are_timed_out() {
     let short = Duration::from_millis(200);
     let limits =
         Limits { body_timeout: short, header_timeout: short, call_timeout: short, ..Limits::default() };
@@ -224,7 +225,8 @@ async fn stopping_frees_the_port_and_ends_connections() {
 #[tokio::test]
 async fn mutated_requests_never_end_the_node() {
     let setup = start().await;
-    let seed = br#"{"jsonrpc":"2.0","id":1,"method":"deployment_logs","params":{"name":"web","replica":0,"stream":"stdout"}}"#;
+    let params = r#"{"name":"web","replica":0,"stream":"stdout"}"#;
+    let seed = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"deployment_logs","params":{params}}}"#);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move |below: usize| {
         state ^= state << 13;
@@ -233,7 +235,7 @@ async fn mutated_requests_never_end_the_node() {
         (state % below as u64) as usize
     };
     for round in 0..300 {
-        let mut body = seed.to_vec();
+        let mut body = seed.clone().into_bytes();
         for _ in 0..=next(4) {
             let at = next(body.len());
             match next(3) {

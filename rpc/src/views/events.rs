@@ -75,16 +75,16 @@ impl EventView {
 
 impl Schema for EventView {
     fn schema() -> Value {
-        let one = |word: &str, fields: Value, required: Value| {
+        let one = |word: &str, fields: Value, required: &[&str]| {
             let mut properties = fields;
             properties["event"] = json!({"const": word});
             json!({"type": "object", "properties": properties, "required": required})
         };
-        let cursor = EventCursor::schema();
+        let (cursor, block, receipt) = (EventCursor::schema(), BlockSummary::schema(), ReceiptView::schema());
         json!({"oneOf": [
-            one("block", json!({"cursor": cursor, "block": BlockSummary::schema()}), json!(["event", "cursor", "block"])),
-            one("receipt", json!({"cursor": cursor, "receipt": ReceiptView::schema()}), json!(["event", "cursor", "receipt"])),
-            one("gap", json!({"from": cursor, "to": cursor}), json!(["event", "from", "to"])),
+            one("block", json!({"cursor": cursor, "block": block}), &["event", "cursor", "block"]),
+            one("receipt", json!({"cursor": cursor, "receipt": receipt}), &["event", "cursor", "receipt"]),
+            one("gap", json!({"from": cursor, "to": cursor}), &["event", "from", "to"]),
         ]})
     }
 }
