@@ -1,10 +1,11 @@
 //! How long a cage takes from the command line to the program's end, beside bubblewrap, interleaved.
 //!
-//! Owns one measurement: `metanode-cage run` against `bwrap --unshare-all` with the same static program in the same root,
-//! one of each in turn, so that whatever else the machine does hits both. The program inside the cage asserts from within
-//! the timed run that it has no capabilities, no new privileges, a seccomp filter, its own pid namespace and nothing but
-//! loopback; a cage that skipped a wall fails the bench instead of winning it. bubblewrap runs the same program without
-//! the assertions that it cannot meet (it installs no filter). Needs a C compiler for the program.
+//! Owns one measurement: `metanode-cage run` against `bwrap --unshare-all` with the same static program in
+//! the same root, one of each in turn, so that whatever else the machine does hits both. The program inside
+//! the cage asserts from within the timed run that it has no capabilities, no new privileges, a seccomp
+//! filter, its own pid namespace and nothing but loopback; a cage that skipped a wall fails the bench instead
+//! of winning it. bubblewrap runs the same program without the assertions that it cannot meet (it installs no
+//! filter). Needs a C compiler for the program.
 //!
 //! Usage: `start_bench [RUNS] [METANODE_CAGE]`, as root or not.
 
@@ -64,9 +65,12 @@ fn main() {
     let (mut ours, mut theirs, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..runs + 3 {
         let a = timed(Command::new(&cage).args(["run", "--spec"]).arg(&spec));
-        let b = timed(Command::new("bwrap").args(["--unshare-all", "--die-with-parent", "--ro-bind"]).arg(&root).args([
-            "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "/bin/t",
-        ]));
+        let b = timed(
+            Command::new("bwrap")
+                .args(["--unshare-all", "--die-with-parent", "--ro-bind"])
+                .arg(&root)
+                .args(["/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "/bin/t"]),
+        );
         let c = timed(&mut Command::new(root.join("bin/t")));
         if run >= 3 {
             // the first ones fill caches and the pool
@@ -79,7 +83,10 @@ fn main() {
     report("metanode-cage run", &mut ours);
     report("bwrap --unshare-all", &mut theirs);
     report("plain fork and exec", &mut plain);
-    println!("median ratio metanode-cage / bwrap: {:.2} over {runs} runs", median(&mut ours) / median(&mut theirs));
+    println!(
+        "median ratio metanode-cage / bwrap: {:.2} over {runs} runs",
+        median(&mut ours) / median(&mut theirs)
+    );
 }
 
 fn sibling(name: &str) -> PathBuf {
@@ -111,5 +118,9 @@ fn median(times: &mut [f64]) -> f64 {
 
 fn report(name: &str, times: &mut [f64]) {
     let middle = median(times);
-    println!("{name:>20}: min {:7.2} ms  median {middle:7.2} ms  max {:7.2} ms", times[0], times[times.len() - 1]);
+    println!(
+        "{name:>20}: min {:7.2} ms  median {middle:7.2} ms  max {:7.2} ms",
+        times[0],
+        times[times.len() - 1]
+    );
 }

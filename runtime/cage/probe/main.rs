@@ -1,13 +1,20 @@
 //! The probe: tries to cross one barrier of the cage it runs in, and prints what the kernel answered.
 //!
-//! It refuses to do anything unless `/.metanode-cage-test-root` exists, a file that only the root built by the tests
-//! holds, so it can never act on a real machine. One argument names the attempt; the answer is one line
-//! `token=NAME result=ok|ERRNO`, which proves that the attempt was made.
+//! It refuses to do anything unless `/.metanode-cage-test-root` exists, a file that only the root built by
+//! the tests holds, so it can never act on a real machine. One argument names the attempt; the answer is one
+//! line `token=NAME result=ok|ERRNO`, which proves that the attempt was made.
 
 #![allow(clippy::undocumented_unsafe_blocks)] // every call here is an attack with constant arguments
 
+mod floods;
+
 use std::ffi::CString;
 use std::io::{self, Write};
+
+use floods::{
+    count_input, daemon, eat_memory, fill_bytes, fill_inodes, flood, fork_bomb, many_files, serve, spin,
+    stubborn,
+};
 
 /// File that marks a root made for these tests.
 const MARKER: &str = "/.metanode-cage-test-root";
@@ -32,8 +39,9 @@ fn main() {
     std::process::exit(98);
 }
 
-/// Not an attack: launches a cage whose program is a closure. The closure, inside, makes executable memory as a JIT would,
-/// and tries what must fail. Single-threaded, as a launch demands, which the test harness is not.
+/// Not an attack: launches a cage whose program is a closure. The closure, inside, makes executable memory as
+/// a JIT would, and tries what must fail. Single-threaded, as a launch demands, which the test harness is
+/// not.
 fn call_in_a_cage() {
     use metanode_cage::{CageSpec, Entry, Limits, Root, supervise};
     let dir = std::env::args().nth(2).map(std::path::PathBuf::from).expect("a directory");
@@ -48,7 +56,7 @@ fn call_in_a_cage() {
         stdin: None,
         limits: Limits { wall_ms: 60_000, ..Limits::default() },
     };
-    let secret = vec![42u8];
+    let secret = [42u8];
     let entry = Entry::Call(Box::new(move || {
         let code = jit(secret[0]);
         let names = std::fs::read_dir("/").map_or(0, Iterator::count);
@@ -74,20 +82,34 @@ fn jit(value: u8) -> i32 {
 }
 
 fn say(name: &str, answer: i64) {
-    let text = if answer >= 0 { format!("ok:{answer}") } else { format!("{}", errno_name(-answer as i32)) };
+    let text = if answer >= 0 { format!("ok:{answer}") } else { errno_name(-answer as i32) };
     println!("token={name} result={text}");
     let _ = io::stdout().flush();
 }
 
 fn errno_name(errno: i32) -> String {
     let known = [
-        (libc::EPERM, "EPERM"), (libc::EACCES, "EACCES"), (libc::ENOSYS, "ENOSYS"), (libc::ENOENT, "ENOENT"),
-        (libc::EROFS, "EROFS"), (libc::ENOSPC, "ENOSPC"), (libc::EAGAIN, "EAGAIN"), (libc::EMFILE, "EMFILE"),
-        (libc::ENETUNREACH, "ENETUNREACH"), (libc::ECONNREFUSED, "ECONNREFUSED"), (libc::EBADF, "EBADF"),
-        (libc::EINVAL, "EINVAL"), (libc::ENXIO, "ENXIO"), (libc::ENOMEM, "ENOMEM"), (libc::ESRCH, "ESRCH"),
+        (libc::EPERM, "EPERM"),
+        (libc::EACCES, "EACCES"),
+        (libc::ENOSYS, "ENOSYS"),
+        (libc::ENOENT, "ENOENT"),
+        (libc::EROFS, "EROFS"),
+        (libc::ENOSPC, "ENOSPC"),
+        (libc::EAGAIN, "EAGAIN"),
+        (libc::EMFILE, "EMFILE"),
+        (libc::ENETUNREACH, "ENETUNREACH"),
+        (libc::ECONNREFUSED, "ECONNREFUSED"),
+        (libc::EBADF, "EBADF"),
+        (libc::EINVAL, "EINVAL"),
+        (libc::ENXIO, "ENXIO"),
+        (libc::ENOMEM, "ENOMEM"),
+        (libc::ESRCH, "ESRCH"),
         (libc::ENOTTY, "ENOTTY"),
     ];
-    known.iter().find(|(n, _)| *n == errno).map_or_else(|| format!("errno{errno}"), |(_, name)| (*name).into())
+    known
+        .iter()
+        .find(|(n, _)| *n == errno)
+        .map_or_else(|| format!("errno{errno}"), |(_, name)| (*name).into())
 }
 
 /// The C convention turned into "result or minus errno".
@@ -117,12 +139,20 @@ fn socket(family: i32, kind: i32, protocol: i32) -> i64 {
 
 fn connect_inet(address: [u8; 4], port: u16) -> i64 {
     use std::net::{SocketAddr, TcpStream};
-    io_result(TcpStream::connect_timeout(&SocketAddr::from((address, port)), std::time::Duration::from_secs(2)))
+    io_result(TcpStream::connect_timeout(
+        &SocketAddr::from((address, port)),
+        std::time::Duration::from_secs(2),
+    ))
 }
 
 const NAMESPACES: [i32; 7] = [
-    libc::CLONE_NEWUSER, libc::CLONE_NEWNS, libc::CLONE_NEWPID, libc::CLONE_NEWNET, libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUTS, libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
 ];
 
 /// The first success, else the last refusal, of `unshare` with each namespace.
@@ -180,7 +210,8 @@ fn capabilities() -> i64 {
         .collect();
     // Five sets, all empty, and no_new_privs and seccomp on: then 0.
     let flag = |name: &str, value: &str| status.lines().any(|l| l.starts_with(name) && l.ends_with(value));
-    let good = sets.len() == 5 && sets.iter().all(|s| *s == 0) && flag("NoNewPrivs:", "1") && flag("Seccomp:", "2");
+    let good =
+        sets.len() == 5 && sets.iter().all(|s| *s == 0) && flag("NoNewPrivs:", "1") && flag("Seccomp:", "2");
     if good { 0 } else { -i64::from(libc::EINVAL) }
 }
 
@@ -199,8 +230,9 @@ fn setuid_file() -> i64 {
     // A setuid copy of this program owned by another user must not change who runs it.
     let uid = || (unsafe { libc::getuid() }, unsafe { libc::geteuid() });
     let before = uid();
-    let made = std::fs::copy("/proc/self/exe", "/suid")
-        .and_then(|_| std::fs::set_permissions("/suid", std::os::unix::fs::PermissionsExt::from_mode(0o4755)));
+    let made = std::fs::copy("/proc/self/exe", "/suid").and_then(|_| {
+        std::fs::set_permissions("/suid", std::os::unix::fs::PermissionsExt::from_mode(0o4755))
+    });
     if let Err(e) = made {
         return io_result::<()>(Err(e));
     }
@@ -230,167 +262,9 @@ fn abstract_socket() -> i64 {
     io_result(address.and_then(|a| std::os::unix::net::UnixStream::connect_addr(&a)))
 }
 
-/// Writes until the file system refuses; the answer is the refusal, the bytes go to standard error.
-fn fill_bytes() -> i64 {
-    let block = vec![1u8; 64 << 10];
-    let mut total = 0u64;
-    let mut file = match std::fs::File::create("/tmp/fill") {
-        Ok(file) => file,
-        Err(e) => return io_result::<()>(Err(e)),
-    };
-    while total < 1 << 30 {
-        match file.write_all(&block) {
-            Ok(()) => total += block.len() as u64,
-            Err(e) => {
-                eprintln!("bytes={total}");
-                return io_result::<()>(Err(e));
-            }
-        }
-    }
-    0
-}
-
-fn fill_inodes() -> i64 {
-    for n in 0..200_000 {
-        if let Err(e) = std::fs::write(format!("/run/{n}"), b"") {
-            eprintln!("inodes={n}");
-            return io_result::<()>(Err(e));
-        }
-    }
-    0
-}
-
-fn fork_bomb() -> i64 {
-    let mut children = 0;
-    loop {
-        match unsafe { libc::fork() } {
-            0 => loop {
-                unsafe { libc::pause() };
-            },
-            n if n < 0 => {
-                let refusal = sys(-1);
-                eprintln!("children={children}");
-                return refusal;
-            }
-            _ => children += 1,
-        }
-        if children > 5000 {
-            return children;
-        }
-    }
-}
-
-fn many_files() -> i64 {
-    let mut open = Vec::new();
-    loop {
-        match std::fs::File::open("/dev/null") {
-            Ok(file) => open.push(file),
-            Err(e) => {
-                eprintln!("open={}", open.len());
-                return io_result::<()>(Err(e));
-            }
-        }
-        if open.len() > 100_000 {
-            return 0;
-        }
-    }
-}
-
-fn eat_memory() -> i64 {
-    let mut kept: Vec<Vec<u8>> = Vec::new();
-    for _ in 0..1024 {
-        let mut block = Vec::new();
-        if block.try_reserve_exact(1 << 20).is_err() {
-            return -i64::from(libc::ENOMEM);
-        }
-        block.resize(1 << 20, 1u8);
-        kept.push(block);
-    }
-    kept.len() as i64
-}
-
-fn flood() -> i64 {
-    let block = [b'x'; 64 << 10];
-    for _ in 0..512 {
-        if io::stdout().write_all(&block).is_err() {
-            return -1;
-        }
-    }
-    0
-}
-
-fn spin() -> i64 {
-    println!("token=spin result=running");
-    loop {
-        std::thread::sleep(std::time::Duration::from_secs(1));
-    }
-}
-
-fn stubborn() -> i64 {
-    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
-    spin()
-}
-
-fn count_input() -> i64 {
-    let mut all = Vec::new();
-    io_result(io::Read::read_to_end(&mut io::stdin(), &mut all));
-    let right = all.chunks(4).zip(0u32..).all(|(bytes, n)| bytes == n.to_le_bytes());
-    if right { all.len() as i64 } else { -1 }
-}
-
-/// A tiny HTTP server: /good is well, /bad is not, /silent never answers.
-fn serve() -> i64 {
-    let listener = match std::net::TcpListener::bind("127.0.0.1:80") {
-        Ok(listener) => listener,
-        Err(e) => return io_result::<()>(Err(e)),
-    };
-    println!("serving");
-    let mut kept = Vec::new();
-    for stream in listener.incoming().flatten() {
-        let mut stream = stream;
-        let mut request = [0u8; 512];
-        let length = io::Read::read(&mut stream, &mut request).unwrap_or(0);
-        if request[..length].starts_with(b"GET /silent") {
-            kept.push(stream);
-        } else if request[..length].starts_with(b"GET /bad") {
-            let _ = stream.write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n");
-        } else if length > 0 {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-        }
-    }
-    0
-}
-
-/// Leaves a daemon in a session of its own and 50 zombies for the init, then ends.
-fn daemon() -> i64 {
-    for n in 0..51 {
-        if unsafe { libc::fork() } == 0 {
-            unsafe { libc::setsid() };
-            if unsafe { libc::fork() } == 0 && n == 0 {
-                loop {
-                    unsafe { libc::pause() };
-                }
-            }
-            unsafe { libc::_exit(0) }
-        }
-    }
-    for _ in 0..51 {
-        unsafe { libc::wait(std::ptr::null_mut()) };
-    }
-    // Orphans belong to the init, which reaps them: wait until only the daemon, the init and this process are left.
-    for _ in 0..2000 {
-        let left = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let left = left.filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).count();
-        if left <= 3 {
-            return 0;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    -1
-}
-
 fn write_root() -> i64 {
-    let made = std::fs::write("/made-by-the-cage", b"x").and_then(|()| std::fs::write("/from-image", b"changed"));
+    let made =
+        std::fs::write("/made-by-the-cage", b"x").and_then(|()| std::fs::write("/from-image", b"changed"));
     io_result(made.and_then(|()| std::fs::remove_file("/deleted-by-the-cage")))
 }
 
@@ -429,7 +303,11 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("proc_sys", || open_for_write("/proc/sys/kernel/hostname")),
     ("core_pattern", || open_for_write("/proc/sys/kernel/core_pattern")),
     ("sysrq", || open_for_write("/proc/sysrq-trigger")),
-    ("kcore", || io_result(std::fs::File::open("/proc/kcore").and_then(|mut f| io::Read::read_exact(&mut f, &mut [0; 1])))),
+    ("kcore", || {
+        io_result(
+            std::fs::File::open("/proc/kcore").and_then(|mut f| io::Read::read_exact(&mut f, &mut [0; 1])),
+        )
+    }),
     ("kallsyms", || std::fs::read("/proc/kallsyms").map_or(-1, |t| t.len() as i64)),
     ("cmdline", || std::fs::read("/proc/cmdline").map_or(-1, |t| t.len() as i64)),
     ("cgroup_release_agent", || io_result(std::fs::read_dir("/sys/fs/cgroup"))),
@@ -439,7 +317,9 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("name_to_handle_at", || call!(libc::SYS_name_to_handle_at, libc::AT_FDCWD, c"/".as_ptr(), 0, 0, 0)),
     ("mknod_device", || call!(libc::SYS_mknod, c"/tmp/d".as_ptr(), libc::S_IFCHR | 0o666, 0x0101)),
     ("mknod_whiteout", || call!(libc::SYS_mknod, c"/tmp/w".as_ptr(), libc::S_IFCHR | 0o666, 0)),
-    ("mknodat_block", || call!(libc::SYS_mknodat, libc::AT_FDCWD, c"/tmp/b".as_ptr(), libc::S_IFBLK | 0o666, 0x0801)),
+    ("mknodat_block", || {
+        call!(libc::SYS_mknodat, libc::AT_FDCWD, c"/tmp/b".as_ptr(), libc::S_IFBLK | 0o666, 0x0801)
+    }),
     ("setuid_file", setuid_file),
     ("setuid", || sys(unsafe { libc::setresuid(1, 1, 1) }.into())),
     ("keyctl", || call!(libc::SYS_keyctl, 0, -3, 0, 0, 0)),

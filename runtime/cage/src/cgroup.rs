@@ -1,9 +1,10 @@
 //! Control groups: which hierarchy serves which controller here, and a pool of ready groups.
 //!
-//! Owns detection *per controller* (version 1, version 2 and machines that mix both), the pool, limits and readings. A
-//! slot of the pool is one group in every hierarchy plus one range of user ids; it belongs to whoever holds the lock file,
-//! so a supervisor that dies gives it back by dying. Groups are made once and reused, because making and removing them
-//! costs more than starting a cage. It refuses to hand out a slot in which a process is still alive.
+//! Owns detection *per controller* (version 1, version 2 and machines that mix both), the pool, limits and
+//! readings. A slot of the pool is one group in every hierarchy plus one range of user ids; it belongs to
+//! whoever holds the lock file, so a supervisor that dies gives it back by dying. Groups are made once and
+//! reused, because making and removing them costs more than starting a cage. It refuses to hand out a slot in
+//! which a process is still alive.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -60,20 +61,27 @@ pub(crate) struct Hierarchy {
     pub serves: Vec<Controller>,
 }
 
-/// Reads which hierarchies exist from the text of `/proc/self/mounts`; `unified` lists a version 2 mount's controllers.
+/// Reads which hierarchies exist from the text of `/proc/self/mounts`; `unified` lists a version 2 mount's
+/// controllers.
 pub(crate) fn parse_mounts(mounts: &str, unified: impl Fn(&Path) -> String) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in mounts.lines() {
         let mut words = line.split(' ').skip(1);
-        let (Some(at), Some(kind), Some(options)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(at), Some(kind), Some(options)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         let (is_unified, names) = match kind {
             "cgroup" => (false, options.split(',').map(String::from).collect::<Vec<_>>()),
             "cgroup2" => (true, unified(Path::new(at)).split_whitespace().map(String::from).collect()),
             _ => continue,
         };
-        let has = |name: &str| names.iter().any(|n| n == name) || (is_unified && name == "cpuacct" && names.iter().any(|n| n == "cpu"));
+        let has = |name: &str| {
+            names.iter().any(|n| n == name)
+                || (is_unified && name == "cpuacct" && names.iter().any(|n| n == "cpu"))
+        };
         let taken = |c: Controller| found.iter().any(|h| h.serves.contains(&c));
-        let serves: Vec<_> = CONTROLLERS.iter().filter(|(c, n)| has(n) && !taken(*c)).map(|(c, _)| *c).collect();
+        let serves: Vec<_> =
+            CONTROLLERS.iter().filter(|(c, n)| has(n) && !taken(*c)).map(|(c, _)| *c).collect();
         if !serves.is_empty() {
             found.push(Hierarchy { mount: at.into(), unified: is_unified, serves });
         }
@@ -117,7 +125,8 @@ fn keyed(path: PathBuf, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }
 
-/// Takes the first free slot and sets its limits. `weaker` gets a line for every controller that cannot be used.
+/// Takes the first free slot and sets its limits. `weaker` gets a line for every controller that cannot be
+/// used.
 pub(crate) fn acquire(limits: &Limits, weaker: &mut Vec<String>) -> Result<Slot, Error> {
     let fail = |path: &str, source| Error::WriteState { path: path.into(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(POOL).map_err(|e| fail(POOL, e))?;
@@ -183,7 +192,10 @@ fn drained(dir: &Path) -> bool {
             return false;
         }
         // 0 stands for a process that this pid namespace cannot see; it must never be passed to kill.
-        left.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid > 1).for_each(|pid| sys::kill(pid, libc::SIGKILL));
+        left.lines()
+            .filter_map(|l| l.parse::<i32>().ok())
+            .filter(|pid| *pid > 1)
+            .for_each(|pid| sys::kill(pid, libc::SIGKILL));
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -307,14 +319,17 @@ fn limit_memory_v1(dir: &Path, bytes: u64) -> io::Result<()> {
     put(dir.join("memory.max_usage_in_bytes"), 0)
 }
 
-/// Empties every slot that nobody holds and removes those numbered `keep` and above: (processes killed, groups removed).
+/// Empties every slot that nobody holds and removes those numbered `keep` and above: (processes killed,
+/// groups removed).
 pub(crate) fn sweep(keep: u32) -> (usize, usize) {
     let hierarchies = hierarchies();
     let (mut killed, mut removed) = (0, 0);
     let Ok(entries) = fs::read_dir(POOL) else { return (0, 0) };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(index) = name.to_str().and_then(|n| n.strip_suffix(".lock")?.parse::<u32>().ok()) else { continue };
+        let Some(index) = name.to_str().and_then(|n| n.strip_suffix(".lock")?.parse::<u32>().ok()) else {
+            continue;
+        };
         let Ok(Some(_lock)) = lock(&format!("{POOL}/{index}.lock")) else { continue };
         for dir in hierarchies.iter().map(|h| h.mount.join(PARENT).join(index.to_string())) {
             let left = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
@@ -326,3 +341,6 @@ pub(crate) fn sweep(keep: u32) -> (usize, usize) {
     }
     (killed, removed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! supervisor                 init (pid 1 of the cage)                      program (pid 2)
-//!   clone3 ───────────────▶  compile the filter
+//!   clone3 ───────────────▶  compile the filter, host name, loopback
 //!   write uid and gid map
 //!   clone the root tree
 //!   ── go + root mount ───▶  become uid 0 of the namespace, die with parent
-//!                            cgroups, names, lo, file system, limits
+//!                            cgroups, file system, limits
 //!                            capabilities, landlock, seccomp
 //!   ◀── barriers + upper ──
 //!                            fork ─────────────────────────────────────▶   exec or call
@@ -16,8 +16,8 @@
 //!   ◀── exit status ───────  reap; exit: the kernel kills all that is left
 //! ```
 //!
-//! Invariants: the program never runs unless every step before it succeeded; each failure is reported through the status
-//! pipe with the name of the step; the child never returns into the supervisor's code.
+//! Invariants: the program never runs unless every step before it succeeded; each failure is reported through
+//! the status pipe with the name of the step; the child never returns into the supervisor's code.
 
 use std::ffi::CString;
 use std::io::{self, Write};
@@ -77,7 +77,8 @@ pub(crate) struct Child<'a> {
 impl Child<'_> {
     /// Runs the cage's first process; never returns.
     pub(crate) fn run(self) -> ! {
-        // A number that nobody owns: when a step fails, everything owned is closed before the failure is reported.
+        // A number that nobody owns: when a step fails, everything owned is closed before the failure is
+        // reported.
         let Ok(status) = sys::dup_above(self.status.as_raw_fd(), 16) else { sys::exit_now(125) };
         let mut reporter = Reporter(status);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.build(&mut reporter)));
@@ -133,7 +134,8 @@ impl Child<'_> {
         Ok((go, tree))
     }
 
-    /// Dies with the supervisor. Set after the change of identity, which clears it; the check closes the race.
+    /// Dies with the supervisor. Set after the change of identity, which clears it; the check closes the
+    /// race.
     fn tie_to_parent(&self, barriers: &mut Barriers) -> Result<(), Error> {
         let fail = |e| Error::launch("tie the cage to its supervisor", e);
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).map_err(fail)?;
@@ -155,18 +157,22 @@ struct Reporter(i32);
 impl Reporter {
     fn send(&self, error: &Error) {
         let failure = match error {
-            Error::Launch { step, source } => Failure { step: step.clone(), errno: source.raw_os_error().unwrap_or(0) },
+            Error::Launch { step, source } => {
+                Failure { step: step.clone(), errno: source.raw_os_error().unwrap_or(0) }
+            }
             other => Failure { step: other.to_string(), errno: 0 },
         };
         let text = serde_json::to_vec(&failure).unwrap_or_default();
-        // SAFETY: `run` made this descriptor, or `arrange` placed it, and neither is owned by anything that closes it.
+        // SAFETY: `run` made this descriptor, or `arrange` placed it, and neither is owned by anything that
+        // closes it.
         let fd = unsafe { BorrowedFd::borrow_raw(self.0) };
         let _ = sys::write(fd, &text); // a supervisor that is gone needs no answer
     }
 }
 
 fn c_string(bytes: &[u8]) -> Result<CString, Error> {
-    CString::new(bytes).map_err(|_| Error::BadSpec { field: "argv, env or path", why: "contains a NUL byte".into() })
+    CString::new(bytes)
+        .map_err(|_| Error::BadSpec { field: "argv, env or path", why: "contains a NUL byte".into() })
 }
 
 /// Lays the descriptor table out as 0, 1, 2, status, control, upper and closes everything else.
@@ -213,13 +219,16 @@ impl<'a> Program<'a> {
             Entry::Call(call) => return Ok(Self::Call(call)),
             Entry::Exec => spec,
         };
-        let strings = |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<Result<Vec<_>, _>>();
+        let strings =
+            |list: &[String]| list.iter().map(|s| c_string(s.as_bytes())).collect::<Result<Vec<_>, _>>();
         let name = call.argv.first().map_or("", String::as_str);
         let path = call.env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
         let candidates = if name.contains('/') {
             vec![c_string(name.as_bytes())?]
         } else {
-            path.split(':').map(|dir| c_string(format!("{dir}/{name}").as_bytes())).collect::<Result<Vec<_>, _>>()?
+            path.split(':')
+                .map(|dir| c_string(format!("{dir}/{name}").as_bytes()))
+                .collect::<Result<Vec<_>, _>>()?
         };
         Ok(Self::Exec { candidates, argv: strings(&call.argv)?, envp: strings(&call.env)? })
     }

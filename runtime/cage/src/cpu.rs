@@ -1,15 +1,25 @@
 //! The class of the processor: what programs can find out about it and may choose their code by.
 //!
-//! Owns the digest that two runs must share to be comparable. It refuses to cover what differs between identical
-//! processors (APIC ids, current clock, hypervisor name).
+//! Owns the digest that two runs must share to be comparable. It refuses to cover what differs between
+//! identical processors (APIC ids, current clock, hypervisor name).
 
 use sha2::{Digest, Sha256};
 
 use crate::sys;
 
-/// CPUID leaves (leaf, subleaf) that describe features; in virtual machines each costs an exit, so only those that matter.
-const LEAVES: &[(u32, u32)] =
-    &[(0, 0), (1, 0), (7, 0), (7, 1), (0xd, 0), (0xd, 1), (0x8000_0001, 0), (0x8000_0008, 0), (0x8000_0021, 0)];
+/// CPUID leaves (leaf, subleaf) that describe features; in virtual machines each costs an exit, so only those
+/// that matter.
+const LEAVES: &[(u32, u32)] = &[
+    (0, 0),
+    (1, 0),
+    (7, 0),
+    (7, 1),
+    (0xd, 0),
+    (0xd, 1),
+    (0x8000_0001, 0),
+    (0x8000_0008, 0),
+    (0x8000_0021, 0),
+];
 
 /// Digest of the feature leaves, the enabled vector state and the kernel's hardware capabilities.
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! Which walls this machine can raise, with and without root.
 //!
-//! Owns the capability report. Each answer comes from trying the thing, in a child that is thrown away; it refuses to infer
-//! a feature from a version number. What is missing is said together with what still works.
+//! Owns the capability report. Each answer comes from trying the thing, in a child that is thrown away; it
+//! refuses to infer a feature from a version number. What is missing is said together with what still works.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -44,14 +44,24 @@ pub fn detect() -> Result<Capabilities, Error> {
     let root = sys::euid() == 0;
     let mut features = vec![
         tried("namespaces", true, "user, mount, pid, net, ipc, uts", "no cage can be started", namespaces),
-        tried("overlay", true, "overlayfs in a user namespace", "only cages with an empty root work", || inside(overlay)),
-        tried("proc_masked", false, "a fresh /proc can be mounted", "cages run without /proc", || inside(proc_mount)),
+        tried("overlay", true, "overlayfs in a user namespace", "only cages with an empty root work", || {
+            inside(overlay)
+        }),
+        tried("proc_masked", false, "a fresh /proc can be mounted", "cages run without /proc", || {
+            inside(proc_mount)
+        }),
         tried("seccomp", true, "filters can be installed", "no cage can be started", || inside(filter)),
-        tried("landlock", false, "second wall", "the other walls still stand", || sys::landlock_abi().map(drop)),
+        tried("landlock", false, "second wall", "the other walls still stand", || {
+            sys::landlock_abi().map(drop)
+        }),
     ];
     let hierarchies = cgroup::hierarchies();
     let rows = [
-        (Controller::Memory, "cgroup_memory", "each process is bounded by RLIMIT_DATA, the cage as a whole is not"),
+        (
+            Controller::Memory,
+            "cgroup_memory",
+            "each process is bounded by RLIMIT_DATA, the cage as a whole is not",
+        ),
         (Controller::Pids, "cgroup_pids", "RLIMIT_NPROC bounds the cage's user"),
         (Controller::Cpu, "cgroup_cpu", "CPU time is not bounded"),
         (Controller::Cpuacct, "cgroup_cpuacct", "CPU time is taken from the processes' own usage"),
@@ -63,15 +73,32 @@ pub fn detect() -> Result<Capabilities, Error> {
             Some(_) if !root => format!("needs root; {instead}"),
             Some(h) => format!("version {} at {}", if h.unified { 2 } else { 1 }, h.mount.display()),
         };
-        features.push(Feature { name: name.into(), available: root && home.is_some(), required: false, detail });
+        features.push(Feature {
+            name: name.into(),
+            available: root && home.is_some(),
+            required: false,
+            detail,
+        });
     }
-    let detail = if root { "65536 ids for each cage" } else { "needs root; only the caller's own id is mapped" };
-    features.push(Feature { name: "uid_range".into(), available: root, required: false, detail: detail.into() });
+    let detail =
+        if root { "65536 ids for each cage" } else { "needs root; only the caller's own id is mapped" };
+    features.push(Feature {
+        name: "uid_range".into(),
+        available: root,
+        required: false,
+        detail: detail.into(),
+    });
     let usable = features.iter().all(|f| f.available || !f.required);
     Ok(Capabilities { root, usable, features })
 }
 
-fn tried(name: &str, required: bool, works: &str, else_: &str, attempt: impl FnOnce() -> io::Result<()>) -> Feature {
+fn tried(
+    name: &str,
+    required: bool,
+    works: &str,
+    else_: &str,
+    attempt: impl FnOnce() -> io::Result<()>,
+) -> Feature {
     let (available, detail) = match attempt() {
         Ok(()) => (true, works.to_owned()),
         Err(e) => (false, format!("{e}; {else_}")),

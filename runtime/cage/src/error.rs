@@ -1,7 +1,7 @@
 //! Every way a cage operation can fail, named after what was being attempted.
 //!
-//! Owns the crate's one `Error`. It refuses to carry free text where a field will do: each variant holds the path,
-//! the step or the field a reader needs in order to act.
+//! Owns the crate's one `Error`. It refuses to carry free text where a field will do: each variant holds the
+//! path, the step or the field a reader needs in order to act.
 
 use std::io;
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ pub enum Error {
         /// What is wrong with its value.
         why: String,
     },
-    /// A cage must be launched from a single-threaded process, or its first process inherits locks nobody releases.
+    /// A cage must be launched from a single-threaded process, or its first process inherits locks nobody
+    /// releases.
     #[error("a cage can only be launched by a single-threaded process; this one has {0} threads")]
     ManyThreads(usize),
     /// The cage's own directory could not be prepared or written.
@@ -79,7 +80,8 @@ pub enum Error {
         /// How that was found out.
         why: &'static str,
     },
-    /// The seccomp table could not be turned into a filter: a mistake in this crate, reported rather than ignored.
+    /// The seccomp table could not be turned into a filter: a mistake in this crate, reported rather than
+    /// ignored.
     #[error("cannot compile the syscall table: {0}")]
     CompileFilter(String),
 }

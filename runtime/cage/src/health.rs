@@ -1,9 +1,9 @@
 //! Asking a caged service whether it is well, from inside its own network namespace.
 //!
-//! Owns the probe: a short-lived child enters the namespace, connects to 127.0.0.1 and, when a path is given, reads the
-//! status line of an HTTP answer. The child makes only plain system calls on memory prepared before the fork, so this
-//! may be called from a process with threads. It refuses to trust the answer: at most [`MAX_ANSWER`] bytes are read, and
-//! nothing but the status code is used.
+//! Owns the probe: a short-lived child enters the namespace, connects to 127.0.0.1 and, when a path is given,
+//! reads the status line of an HTTP answer. The child makes only plain system calls on memory prepared before
+//! the fork, so this may be called from a process with threads. It refuses to trust the answer: at most
+//! [`MAX_ANSWER`] bytes are read, and nothing but the status code is used.
 
 use std::ffi::CString;
 use std::io;
@@ -40,16 +40,26 @@ pub fn probe(state_dir: &Path, port: u16, path: Option<&str>, timeout: Duration)
         return Err(not_running("its first process has ended"));
     }
     if path.is_some_and(|p| !p.starts_with('/') || p.bytes().any(|b| b <= b' ' || b == 0x7f)) {
-        return Err(Error::BadSpec { field: "health path", why: "must start with / and hold no space or control".into() });
+        return Err(Error::BadSpec {
+            field: "health path",
+            why: "must start with / and hold no space or control".into(),
+        });
     }
-    let request = path.map(|p| format!("GET {p} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"));
+    let request =
+        path.map(|p| format!("GET {p} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"));
     let failed = |source| Error::Supervise { step: "probe the service", source };
     let answer = ask(&user, &net, port, request.as_deref(), timeout).map_err(failed)?;
     Ok(judge(&answer, request.is_some()))
 }
 
 /// Forks the child that enters the namespace and returns its message: an errno, then the bytes of the answer.
-fn ask(user: &OwnedFd, net: &OwnedFd, port: u16, request: Option<&str>, timeout: Duration) -> io::Result<Vec<u8>> {
+fn ask(
+    user: &OwnedFd,
+    net: &OwnedFd,
+    port: u16,
+    request: Option<&str>,
+    timeout: Duration,
+) -> io::Result<Vec<u8>> {
     let (reader, writer) = sys::pipe()?;
     let deadline = Instant::now() + timeout;
     let Some(pid) = sys::fork()? else {

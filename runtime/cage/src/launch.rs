@@ -1,8 +1,10 @@
-//! The supervisor's side of a launch: make the first process, give it its user ids and its root, wait until it runs.
+//! The supervisor's side of a launch: make the first process, give it its user ids and its root, wait until
+//! it runs.
 //!
-//! Owns the pipes, the maps and the clone of the root tree. Invariants: on every error path the first process is dead and
-//! reaped before this returns, and nothing on the host has changed. It refuses to launch from a process with several
-//! threads. With root, a whole range of unprivileged user ids is mapped; without, only the caller's own.
+//! Owns the pipes, the maps and the clone of the root tree. Invariants: on every error path the first process
+//! is dead and reaped before this returns, and nothing on the host has changed. It refuses to launch from a
+//! process with several threads. With root, a whole range of unprivileged user ids is mapped; without, only
+//! the caller's own.
 
 use std::ffi::CString;
 use std::io;
@@ -65,7 +67,8 @@ pub(crate) fn launch(
 ) -> Result<Running, Error> {
     require_one_thread()?;
     let pipe = |name: &str| sys::pipe().map_err(|e| Error::launch(name, e));
-    let (control, control_child) = sys::packet_pair().map_err(|e| Error::launch("make the control socket", e))?;
+    let (control, control_child) =
+        sys::packet_pair().map_err(|e| Error::launch("make the control socket", e))?;
     let (status, status_child) = pipe("make the status pipe")?;
     let (stdin_child, stdin) = pipe("make standard input")?;
     let (stdout, stdout_child) = pipe("make standard output")?;
@@ -76,7 +79,8 @@ pub(crate) fn launch(
 
     let cloned = sys::clone_child(NAMESPACES, birth.as_ref().map(AsFd::as_fd)).map_err(|e| explain_clone(&e));
     let Some((pid, pidfd)) = cloned? else {
-        // The supervisor's ends must not stay open here: the control socket tells by closing that it has died.
+        // The supervisor's ends must not stay open here: the control socket tells by closing that it has
+        // died.
         drop((control, status, stdin, stdout, stderr));
         let stdio = [stdin_child, stdout_child, stderr_child];
         Child { spec, entry, stdio, status: status_child, control: control_child, tasks }.run()
@@ -111,7 +115,9 @@ pub(crate) fn require_one_thread() -> Result<(), Error> {
 
 fn explain_clone(error: &io::Error) -> Error {
     let step = match error.raw_os_error() {
-        Some(libc::EPERM) => "make namespaces (unprivileged user namespaces are switched off here; root is needed)",
+        Some(libc::EPERM) => {
+            "make namespaces (unprivileged user namespaces are switched off here; root is needed)"
+        }
         Some(libc::ENOSPC | libc::EUSERS) => "make namespaces (the limit in /proc/sys/user is reached)",
         Some(libc::ENOSYS) => "make namespaces (this kernel lacks clone3: Linux 5.3 or newer is needed)",
         _ => "make namespaces",
@@ -140,7 +146,9 @@ fn admit(
         }
     }
     let tree = match &spec.root {
-        Root::Dir { path } if sys::euid() == 0 => prepare_tree(path, range.then_some(&namespace), &mut barriers)?,
+        Root::Dir { path } if sys::euid() == 0 => {
+            prepare_tree(path, range.then_some(&namespace), &mut barriers)?
+        }
         _ => None,
     };
     note_limits(slot, &mut barriers);
@@ -169,11 +177,14 @@ fn map_users(pid: i32, slot: Option<&Slot>, barriers: &mut Barriers) -> Result<b
     };
     own().map_err(|e| Error::launch("map the user ids", e))?;
     barriers.installed("uid_map", format!("single id: root of the cage is host user {}", sys::euid()));
-    barriers.weaker("user ids: without root only the caller's own id is mapped, so the cage's files belong to it");
+    barriers.weaker(
+        "user ids: without root only the caller's own id is mapped, so the cage's files belong to it",
+    );
     Ok(false)
 }
 
-/// A detached read-only clone of the root, its owners shifted into the cage's range where the file system can do that.
+/// A detached read-only clone of the root, its owners shifted into the cage's range where the file system can
+/// do that.
 fn prepare_tree(
     path: &std::path::Path,
     namespace: Option<&OwnedFd>,
@@ -189,12 +200,16 @@ fn prepare_tree(
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => return Ok(None),
         Err(e) => return Err(fail(e)),
     };
-    let shifted = namespace.map(|ns| sys::set_mount(tree.as_fd(), hard | libc::MOUNT_ATTR_IDMAP, Some(ns.as_fd()), false));
+    let shifted = namespace
+        .map(|ns| sys::set_mount(tree.as_fd(), hard | libc::MOUNT_ATTR_IDMAP, Some(ns.as_fd()), false));
     match shifted {
         Some(Ok(())) => barriers.installed("root_idmapped", "owners shifted into the cage's range"),
         _ => {
             sys::set_mount(tree.as_fd(), hard, None, false).map_err(fail)?;
-            barriers.missing("root_idmapped", "this file system cannot shift owners: only world-readable files are visible");
+            barriers.missing(
+                "root_idmapped",
+                "this file system cannot shift owners: only world-readable files are visible",
+            );
         }
     }
     Ok(Some(tree))
@@ -203,7 +218,11 @@ fn prepare_tree(
 /// What the cgroups bound, and what bounds it where they do not.
 fn note_limits(slot: Option<&Slot>, barriers: &mut Barriers) {
     let rows = [
-        (Controller::Memory, "cgroup_memory", "each process is bounded by RLIMIT_DATA instead, the cage as a whole is not"),
+        (
+            Controller::Memory,
+            "cgroup_memory",
+            "each process is bounded by RLIMIT_DATA instead, the cage as a whole is not",
+        ),
         (Controller::Pids, "cgroup_pids", "RLIMIT_NPROC bounds the cage's user instead"),
         (Controller::Cpu, "cgroup_cpu", "CPU time is not bounded"),
     ];
@@ -211,7 +230,13 @@ fn note_limits(slot: Option<&Slot>, barriers: &mut Barriers) {
         if slot.is_some_and(|s| s.has(controller)) {
             barriers.installed(name, "limit set");
         } else {
-            barriers.missing(name, format!("no cgroup ({}): {instead}", if slot.is_some() { "controller" } else { "needs root" }));
+            barriers.missing(
+                name,
+                format!(
+                    "no cgroup ({}): {instead}",
+                    if slot.is_some() { "controller" } else { "needs root" }
+                ),
+            );
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The native cage: one program, behind every wall that this kernel offers, watched from launch to report.
 //!
-//! This crate owns all `unsafe` and all privileged system calls of the workspace. It knows nothing of nodes, chains or
-//! images: it is given a [`CageSpec`] and leaves a [`Report`]. It refuses to run a program when a wall that should stand
-//! does not, except for those that need root or an optional kernel feature; these are named in [`Report::weaker`].
+//! This crate owns all `unsafe` and all privileged system calls of the workspace. It knows nothing of nodes,
+//! chains or images: it is given a [`CageSpec`] and leaves a [`Report`]. It refuses to run a program when a
+//! wall that should stand does not, except for those that need root or an optional kernel feature; these are
+//! named in [`Report::weaker`].
 //!
-//! Map: `spec` what is asked; `launch` (supervisor side) and `child` (inside) build the cage from `mounts`, `procfs`,
-//! `walls`, `seccomp` and `cgroup`; `watch` runs it; `supervise` ties these together; `record`, `logs`, `output` and
-//! `report` are what remains; `stop` (with `sweep`), `health` and `detect` are asked from outside.
+//! Map: `spec` what is asked; `launch` (supervisor side) and `child` (inside) build the cage from `mounts`,
+//! `procfs`, `walls`, `seccomp` and `cgroup`; `watch` runs it; `supervise` ties these together; `record`,
+//! `logs`, `output` and `report` are what remains; `stop` (with `sweep`), `health` and `detect` are asked
+//! from outside.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
@@ -47,7 +49,7 @@ pub use supervise::supervise;
 pub enum Entry<'a> {
     /// The program named by `argv`.
     Exec,
-    /// A closure, in a fork of the supervising process that holds no descriptor but the standard streams. Everything it
-    /// needs must already be in memory. Its result is the exit code; a panic is exit code 101.
+    /// A closure, in a fork of the supervising process that holds no descriptor but the standard streams.
+    /// Everything it needs must already be in memory. Its result is the exit code; a panic is exit code 101.
     Call(Box<dyn FnOnce() -> i32 + 'a>),
 }

@@ -1,8 +1,8 @@
 //! The two output streams: kept within a bound, hashed in full.
 //!
-//! Owns `NAME.log` and `NAME.log.1`. The newest bytes are kept: when the file reaches half the bound it becomes `.1` and
-//! replaces the older one. The digest and the count cover every byte, kept or not. A disk that refuses a write costs log
-//! lines, never the workload; the loss is counted.
+//! Owns `NAME.log` and `NAME.log.1`. The newest bytes are kept: when the file reaches half the bound it
+//! becomes `.1` and replaces the older one. The digest and the count cover every byte, kept or not. A disk
+//! that refuses a write costs log lines, never the workload; the loss is counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -35,7 +35,17 @@ impl Stream {
         let path = dir.join(name);
         let file = create(&path).map_err(|source| Error::WriteState { path: path.clone(), source })?;
         let hash = Sha256::new();
-        Ok(Self { path, file, half: bound / 2, in_file: 0, in_older: 0, hash, total: 0, dropped: 0, source: None })
+        Ok(Self {
+            path,
+            file,
+            half: bound / 2,
+            in_file: 0,
+            in_older: 0,
+            hash,
+            total: 0,
+            dropped: 0,
+            source: None,
+        })
     }
 
     /// Starts reading from the program's end.
@@ -50,7 +60,8 @@ impl Stream {
         self.source.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes what has come, at most `rounds` buffers of it, so that one stream cannot starve the other or the clock.
+    /// Takes what has come, at most `rounds` buffers of it, so that one stream cannot starve the other or the
+    /// clock.
     pub(crate) fn pump(&mut self, buffer: &mut [u8], rounds: usize) {
         for _ in 0..rounds {
             let Some(source) = &self.source else { return };

@@ -1,7 +1,7 @@
 //! `metanode-cage`: the small, separate binary in which every native workload is launched and watched.
 //!
-//! Owns the command line and the detaching of `start`. Exit status of `run` is the program's own and 125 when the cage
-//! itself failed; of the other commands 0 done, 1 a check failed, 2 usage, 125 failed.
+//! Owns the command line and the detaching of `start`. Exit status of `run` is the program's own and 125 when
+//! the cage itself failed; of the other commands 0 done, 1 a check failed, 2 usage, 125 failed.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ const CAGE_FAILED: u8 = 125;
 const USAGE_ERROR: u8 = 2;
 
 const USAGE: &str = "usage: metanode-cage COMMAND
-  run --spec FILE|-                      run a cage in the foreground; exit status is the program's, 125 if the cage failed
+  run --spec FILE|-                      run a cage in the foreground; exit status is the program's,
+                                         124 out of time, 125 if the cage failed
   start --spec FILE|-                    start a cage in the background; returns when its program runs
   stop --state-dir D [--grace-ms N]      ask it to stop, insist after the grace period, print its report
   health --state-dir D --port P [--path /X] [--timeout-ms N]
@@ -108,7 +109,9 @@ impl Options {
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let parse = |text: &str| text.parse().map_err(|_| Failure::Usage(format!("{name}: {text:?} is not a fitting number")));
+        let parse = |text: &str| {
+            text.parse().map_err(|_| Failure::Usage(format!("{name}: {text:?} is not a fitting number")))
+        };
         self.optional(name).map(parse).transpose()
     }
 }
@@ -122,7 +125,10 @@ fn read_spec(file: &str) -> Result<CageSpec, Error> {
     };
     read.map_err(|source| Error::ReadSpec { path: Path::new(file).into(), source })?;
     if text.len() as u64 > MAX_SPEC_BYTES {
-        return Err(Error::BadSpec { field: "(whole file)", why: format!("is larger than {MAX_SPEC_BYTES} bytes") });
+        return Err(Error::BadSpec {
+            field: "(whole file)",
+            why: format!("is larger than {MAX_SPEC_BYTES} bytes"),
+        });
     }
     CageSpec::from_json(&text)
 }

@@ -1,9 +1,10 @@
 //! The cage's file system, built by the cage's first process inside its own mount namespace.
 //!
-//! Owns the order: one bounded tmpfs holds everything that can be written (`u` and `w` for the overlay, `tmp`, `run`,
-//! `shm`), the root is an overlay of a read-only lower tree and `u` (or `u` alone), then `/proc`, `/dev` and the scratch
-//! directories, then `pivot_root` and the old tree is detached. It refuses device nodes other than [`DEVICES`] and
-//! leaves nothing of the host reachable. Every mount is nosuid; all but the device nodes are nodev.
+//! Owns the order: one bounded tmpfs holds everything that can be written (`u` and `w` for the overlay,
+//! `tmp`, `run`, `shm`), the root is an overlay of a read-only lower tree and `u` (or `u` alone), then
+//! `/proc`, `/dev` and the scratch directories, then `pivot_root` and the old tree is detached. It refuses
+//! device nodes other than [`DEVICES`] and leaves nothing of the host reachable. Every mount is nosuid; all
+//! but the device nodes are nodev.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -54,14 +55,16 @@ pub(crate) fn build(lower: Lower, limits: &Limits, barriers: &mut Barriers) -> R
         step("create a scratch directory", sys::mkdirat(scratch.as_raw_fd(), name, 0o1777))?;
     }
     step("create a scratch directory", sys::mkdirat(scratch.as_raw_fd(), c"run", 0o755))?;
-    let upper = at("open the overlay's upper directory", sys::openat(scratch.as_raw_fd(), c"u", libc::O_DIRECTORY))?;
+    let upper =
+        at("open the overlay's upper directory", sys::openat(scratch.as_raw_fd(), c"u", libc::O_DIRECTORY))?;
 
     let root = root_mount(lower, &scratch, stage, barriers)?;
     for name in MOUNT_POINTS {
         step("create a mount point", mount_point(root.as_raw_fd(), name))?;
     }
     scratch_directories(&scratch, &root)?;
-    barriers.installed("tmpfs_limits", format!("{} bytes, {} inodes", limits.tmpfs_bytes, limits.tmpfs_inodes));
+    barriers
+        .installed("tmpfs_limits", format!("{} bytes, {} inodes", limits.tmpfs_bytes, limits.tmpfs_inodes));
     procfs::mount(root.as_fd(), barriers)?;
     devices(&root, &scratch)?;
     barriers.installed("dev_minimal", "null zero full random urandom tty");
@@ -84,7 +87,10 @@ fn open_lower(lower: Lower) -> Result<Option<OwnedFd>, Error> {
         Lower::Path(path) => path,
     };
     let tree = sys::clone_tree(libc::AT_FDCWD, &path, true).map_err(|e| Error::launch("open the root", e))?;
-    step("make the root read-only", sys::set_mount(tree.as_fd(), HARD | libc::MOUNT_ATTR_RDONLY, None, true))?;
+    step(
+        "make the root read-only",
+        sys::set_mount(tree.as_fd(), HARD | libc::MOUNT_ATTR_RDONLY, None, true),
+    )?;
     Ok(Some(tree))
 }
 
@@ -111,7 +117,12 @@ fn stage(scratch: BorrowedFd<'_>) -> Result<&'static CStr, Error> {
 }
 
 /// Mounts the root at `m` and returns a descriptor of its top directory.
-fn root_mount(lower: Option<OwnedFd>, scratch: &OwnedFd, stage: &CStr, barriers: &mut Barriers) -> Result<OwnedFd, Error> {
+fn root_mount(
+    lower: Option<OwnedFd>,
+    scratch: &OwnedFd,
+    stage: &CStr,
+    barriers: &mut Barriers,
+) -> Result<OwnedFd, Error> {
     let dir = scratch.as_raw_fd();
     let mount = match lower {
         Some(tree) => overlay(tree, dir, stage, barriers)?,

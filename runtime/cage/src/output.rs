@@ -1,9 +1,10 @@
 //! The digest of what a program left behind in its root.
 //!
-//! Owns the canonical form: entries sorted by path; each contributes its path, type, permission bits and content (files:
-//! size and every page that is not all zero, so that a hole and written zeros are the same; links: the target; a
-//! whiteout: that the path was deleted). Times, owners and inode numbers are left out. It refuses to follow links or to
-//! leave the tree, and reads at most what the tmpfs bound let the program write.
+//! Owns the canonical form: entries sorted by path; each contributes its path, type, permission bits and
+//! content (files: size and every page that is not all zero, so that a hole and written zeros are the same;
+//! links: the target; a whiteout: that the path was deleted). Times, owners and inode numbers are left out.
+//! It refuses to follow links or to leave the tree, and reads at most what the tmpfs bound let the program
+//! write.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -69,7 +70,8 @@ fn entry(dir: i32, name: &CStr, path: &mut Vec<u8>, depth: usize, hash: &mut Sha
             hash.update([u8::from(sys::has_attribute(below.as_fd(), c"user.overlay.opaque"))]);
             directory(below, path, depth + 1, hash)
         }
-        // A character device 0:0 is a whiteout; the type bits already say so, and no other device can be made here.
+        // A character device 0:0 is a whiteout; the type bits already say so, and no other device can be made
+        // here.
         _ => {
             hash.update(st.st_rdev.to_le_bytes());
             Ok(())

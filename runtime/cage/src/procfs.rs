@@ -27,7 +27,8 @@ const VISIBLE: &[(&str, &str)] = &[
     ("version", "kernel release, also in uname"),
 ];
 
-/// Mounts and masks `/proc` below `root`. A kernel that refuses a fresh one gives the cage none, which is reported.
+/// Mounts and masks `/proc` below `root`. A kernel that refuses a fresh one gives the cage none, which is
+/// reported.
 pub(crate) fn mount(root: BorrowedFd<'_>, barriers: &mut Barriers) -> Result<(), Error> {
     let fresh = match fresh() {
         Ok(fresh) => fresh,
@@ -58,13 +59,14 @@ fn cover(root: BorrowedFd<'_>, fresh: OwnedFd) -> io::Result<usize> {
     sys::set_mount(sysctl.as_fd(), libc::MOUNT_ATTR_RDONLY, None, false)?;
     sys::attach(sysctl.as_fd(), proc, c"sys")?;
 
-    // An empty read-only directory and the null device are what covered entries show. A clone that is made must be used:
-    // closing an unattached one makes the kernel wait for every processor.
+    // An empty read-only directory and the null device are what covered entries show. A clone that is made
+    // must be used: closing an unattached one makes the kernel wait for every processor.
     let mut blank = None;
     let mut covered = 0;
     for (name, directory) in covered_names(proc)? {
         if directory {
-            let cover = blank.as_deref().map_or_else(empty_directory, |at| sys::clone_tree(proc, at, false))?;
+            let cover =
+                blank.as_deref().map_or_else(empty_directory, |at| sys::clone_tree(proc, at, false))?;
             sys::attach(cover.as_fd(), proc, &name)?;
             blank = Some(name);
         } else {
@@ -81,7 +83,8 @@ fn empty_directory() -> io::Result<OwnedFd> {
     sys::fsmount(fs.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
 }
 
-/// Entries of `/proc` that are neither processes, nor links, nor on the list, and whether each is a directory.
+/// Entries of `/proc` that are neither processes, nor links, nor on the list, and whether each is a
+/// directory.
 fn covered_names(proc: i32) -> io::Result<Vec<(CString, bool)>> {
     let top = sys::openat(proc, c".", libc::O_DIRECTORY)?;
     let path = format!("/proc/self/fd/{}", top.as_raw_fd());
@@ -95,7 +98,8 @@ fn covered_names(proc: i32) -> io::Result<Vec<(CString, bool)>> {
             continue;
         }
         let name = CString::new(name.as_bytes())?;
-        // What no unprivileged user can open needs no cover: nobody in the cage is more than that on the host.
+        // What no unprivileged user can open needs no cover: nobody in the cage is more than that on the
+        // host.
         if kind.is_dir() || sys::lstatat(proc, &name)?.st_mode & 0o007 != 0 {
             found.push((name, kind.is_dir()));
         }

@@ -1,7 +1,8 @@
-//! `cage.json`: who watches a running cage, and how to find it again after this machine or the node restarted.
+//! `cage.json`: who watches a running cage, and how to find it again after this machine or the node
+//! restarted.
 //!
-//! Owns the identity of processes: a pid alone means nothing, so each is kept with its start time and the boot it belongs
-//! to. It refuses to call a process alive unless all three agree.
+//! Owns the identity of processes: a pid alone means nothing, so each is kept with its start time and the
+//! boot it belongs to. It refuses to call a process alive unless all three agree.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,8 @@ impl Process {
     /// The process and whether it has ended.
     fn look(pid: i32) -> Option<(Self, bool)> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, field 2, may hold anything; the fields after its last parenthesis are plain. Start time is field 22.
+        // The name, field 2, may hold anything; the fields after its last parenthesis are plain. Start time
+        // is field 22.
         let rest = &stat[stat.rfind(')')? + 1..];
         let mut fields = rest.split_whitespace();
         let ended = matches!(fields.next()?, "Z" | "X");
@@ -63,7 +65,8 @@ impl Process {
 
 /// The kernel's name for this boot.
 pub(crate) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().into())
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or_else(|_| String::new(), |id| id.trim().into())
 }
 
 impl Record {

@@ -1,7 +1,7 @@
 //! What a cage says about itself: the barriers that stood, what was weaker, how it ended, what it used.
 //!
-//! Owns the JSON of `report.json` and its atomic, durable writing. It refuses to hold a number nobody measured: what could
-//! not be measured is absent, and what was weaker than asked for is listed in `weaker`.
+//! Owns the JSON of `report.json` and its atomic, durable writing. It refuses to hold a number nobody
+//! measured: what could not be measured is absent, and what was weaker than asked for is listed in `weaker`.
 
 use std::fs::File;
 use std::io::Write;
@@ -39,8 +39,8 @@ pub struct Report {
     pub stderr_bytes: u64,
     /// Bytes of the two streams that are no longer in the log files.
     pub output_dropped_bytes: u64,
-    /// Digest of what the program changed in its root (`/tmp`, `/run` and `/dev/shm` excluded); absent when the cage
-    /// never ran or the tree could not be read, and then `weaker` says why.
+    /// Digest of what the program changed in its root (`/tmp`, `/run` and `/dev/shm` excluded); absent when
+    /// the cage never ran or the tree could not be read, and then `weaker` says why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_digest: Option<String>,
     /// Every wall, whether it stood, and how.
@@ -76,7 +76,8 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Highest memory use; of the whole cage with a memory cgroup, else of its largest process.
     pub max_memory_bytes: u64,
-    /// Sum over sampling intervals of (peak memory in MiB x milliseconds), rounded up; absent without a memory cgroup.
+    /// Sum over sampling intervals of (peak memory in MiB x milliseconds), rounded up; absent without a
+    /// memory cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib_ms: Option<u64>,
     /// From launch to end.
@@ -126,7 +127,8 @@ impl Barriers {
 pub(crate) fn write_json(dir: &Path, name: &str, value: &impl Serialize, durable: bool) -> Result<(), Error> {
     let path = dir.join(name);
     let fail = |source| Error::WriteState { path: path.clone(), source };
-    let text = serde_json::to_vec(value).map_err(|source| Error::ParseState { path: path.clone(), source })?;
+    let text =
+        serde_json::to_vec(value).map_err(|source| Error::ParseState { path: path.clone(), source })?;
     let partial = dir.join(format!(".{name}.part"));
     let mut file = File::create(&partial).map_err(fail)?;
     file.write_all(&text).and_then(|()| file.write_all(b"\n")).map_err(fail)?;

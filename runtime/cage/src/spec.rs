@@ -1,7 +1,8 @@
 //! What a cage is asked to be: the specification that a node or a person writes and this crate obeys.
 //!
-//! Owns `CageSpec`, its JSON form (unknown fields are refused) and its validation. It refuses to guess: a value outside
-//! its range is an error that names the field. It does no system call except looking at the root directory.
+//! Owns `CageSpec`, its JSON form (unknown fields are refused) and its validation. It refuses to guess: a
+//! value outside its range is an error that names the field. It does no system call except looking at the
+//! root directory.
 
 use std::path::{Path, PathBuf};
 
@@ -107,7 +108,8 @@ fn bad(field: &'static str, why: impl Into<String>) -> Error {
 }
 
 impl CageSpec {
-    /// Parses the JSON form. Unknown or missing fields are errors; ranges are checked by [`CageSpec::validate`].
+    /// Parses the JSON form. Unknown or missing fields are errors; ranges are checked by
+    /// [`CageSpec::validate`].
     pub fn from_json(text: &[u8]) -> Result<Self, Error> {
         serde_json::from_slice(text).map_err(Error::ParseSpec)
     }
@@ -146,7 +148,10 @@ impl CageSpec {
         }
         let total: usize = strings().map(|s| s.len() + 1).sum();
         if total > MAX_ARG_BYTES {
-            return Err(bad("argv", format!("arguments and environment take {total} bytes, at most {MAX_ARG_BYTES}")));
+            return Err(bad(
+                "argv",
+                format!("arguments and environment take {total} bytes, at most {MAX_ARG_BYTES}"),
+            ));
         }
         for entry in &self.env {
             if entry.find('=').is_none_or(|at| at == 0) {
@@ -195,3 +200,6 @@ fn check_path(field: &'static str, path: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

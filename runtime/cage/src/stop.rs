@@ -1,7 +1,8 @@
 //! Ending cages from outside: one that runs, and what is left of those whose supervisor died.
 //!
-//! Owns `stop` and `sweep`. Both look at processes through descriptors and start times, so a pid that was reused is never
-//! signalled. They refuse to touch a cage whose supervisor is alive, except by asking that supervisor.
+//! Owns `stop` and `sweep`. Both look at processes through descriptors and start times, so a pid that was
+//! reused is never signalled. They refuse to touch a cage whose supervisor is alive, except by asking that
+//! supervisor.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,8 @@ pub struct Swept {
 
 /// Looks at every cage below `state_root` and cleans up after supervisors that died.
 ///
-/// Mounts and namespaces need no cleaning: they belong to the cage's processes and vanish with the last of them.
+/// Mounts and namespaces need no cleaning: they belong to the cage's processes and vanish with the last of
+/// them.
 pub fn sweep(state_root: &Path) -> Result<Swept, Error> {
     let fail = |source| Error::ReadState { path: state_root.into(), source };
     let mut swept = Swept::default();

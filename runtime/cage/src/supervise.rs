@@ -1,8 +1,8 @@
 //! One cage from specification to report, in one process.
 //!
-//! Owns the state directory and the ledger that becomes the report; the loop in between is in `watch`. The cage cannot
-//! outlive this process (parent-death signal), and this process ends only when everything in the cage has ended. SIGTERM,
-//! SIGINT or SIGHUP here asks the program to stop and kills it after a grace period.
+//! Owns the state directory and the ledger that becomes the report; the loop in between is in `watch`. The
+//! cage cannot outlive this process (parent-death signal), and this process ends only when everything in the
+//! cage has ended. SIGTERM, SIGINT or SIGHUP here asks the program to stop and kills it after a grace period.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +23,8 @@ pub const DEFAULT_GRACE_MS: u64 = 10_000;
 /// Signals that ask for a stop.
 const STOP_SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
-/// Runs one cage to its end and leaves the report in its state directory. `running` is called when the program runs.
+/// Runs one cage to its end and leaves the report in its state directory. `running` is called when the
+/// program runs.
 ///
 /// A cage that could not be launched has a report too; an error means that not even that could be written.
 pub fn supervise(spec: &CageSpec, entry: Entry<'_>, running: impl FnOnce(&Record)) -> Result<Report, Error> {
@@ -38,7 +39,8 @@ pub fn supervise(spec: &CageSpec, entry: Entry<'_>, running: impl FnOnce(&Record
     Ok(report)
 }
 
-/// An empty state directory: what an earlier cage of this name left is removed, or its report could be taken for ours.
+/// An empty state directory: what an earlier cage of this name left is removed, or its report could be taken
+/// for ours.
 fn prepare_state(dir: &Path) -> Result<(), Error> {
     let fail = |source| Error::WriteState { path: dir.into(), source };
     if let Ok(record) = Record::read(dir)
@@ -65,7 +67,9 @@ fn run(
     let mut ledger = Ledger::new();
     let input = match spec.stdin.as_ref().map(File::open).transpose() {
         Ok(input) => input,
-        Err(source) => return Ok(ledger.failed(spec, &Error::launch("open the file for standard input", source))),
+        Err(source) => {
+            return Ok(ledger.failed(spec, &Error::launch("open the file for standard input", source)));
+        }
     };
     let slot = if sys::euid() == 0 { acquire(spec, &mut ledger.barriers)? } else { None };
     let mut record = None;
@@ -79,8 +83,9 @@ fn run(
     match (launched, record, streams) {
         (Ok(cage), Some(record), Some(streams)) => {
             running(&record);
-            let signals = sys::signal_descriptor(stops).map_err(|e| supervise_error("listen for signals", e))?;
-            Watch::new(spec, cage, slot, streams, input, signals, ledger)?.to_the_end()
+            let signals =
+                sys::signal_descriptor(stops).map_err(|e| supervise_error("listen for signals", e))?;
+            Watch::new(spec, cage, slot, streams, input, signals, ledger)?.into_report()
         }
         (Err(error), ..) => Ok(ledger.failed(spec, &error)),
         (Ok(_), ..) => unreachable!("a successful launch has written its record"),
@@ -157,7 +162,9 @@ impl Ledger {
             usage: Usage {
                 cpu_ms: 0,
                 max_memory_bytes: self.peak,
-                memory_mib_ms: self.byte_ms.map(|sum| u64::try_from(sum.div_ceil(1 << 20)).unwrap_or(u64::MAX)),
+                memory_mib_ms: self
+                    .byte_ms
+                    .map(|sum| u64::try_from(sum.div_ceil(1 << 20)).unwrap_or(u64::MAX)),
                 wall_ms: self.started.elapsed().as_millis() as u64,
             },
             stdout_digest: empty.clone(),
@@ -178,10 +185,12 @@ impl Ledger {
     }
 }
 
-/// Starts a cage under a supervisor of its own, detached from this process, and returns once its program runs.
+/// Starts a cage under a supervisor of its own, detached from this process, and returns once its program
+/// runs.
 ///
-/// The supervisor is a grandchild in a new session with all standard streams on the null device, so it outlives the
-/// caller. Must be called by a single-threaded process: programs with threads run the binary's `start` instead.
+/// The supervisor is a grandchild in a new session with all standard streams on the null device, so it
+/// outlives the caller. Must be called by a single-threaded process: programs with threads run the binary's
+/// `start` instead.
 pub fn start_detached(spec: &CageSpec) -> Result<Record, Error> {
     spec.validate(true)?;
     launch::require_one_thread()?;
@@ -201,8 +210,13 @@ pub fn start_detached(spec: &CageSpec) -> Result<Record, Error> {
     let mut answer = String::new();
     io::Read::read_to_string(&mut File::from(reader), &mut answer).map_err(failed)?;
     match answer.strip_prefix('+') {
-        Some(record) => serde_json::from_str(record).map_err(|source| Error::ParseState { path: "(pipe)".into(), source }),
-        None => Err(Error::launch(answer.trim_start_matches('-').to_owned(), io::Error::other("nothing was left running"))),
+        Some(record) => {
+            serde_json::from_str(record).map_err(|source| Error::ParseState { path: "(pipe)".into(), source })
+        }
+        None => Err(Error::launch(
+            answer.trim_start_matches('-').to_owned(),
+            io::Error::other("nothing was left running"),
+        )),
     }
 }
 

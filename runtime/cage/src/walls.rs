@@ -1,7 +1,8 @@
-//! The walls around a process that has its namespaces: limits, capabilities, landlock, and the loopback device.
+//! The walls around a process that has its namespaces: limits, capabilities, landlock, and the loopback
+//! device.
 //!
-//! Owns what the cage's first process does to itself before it starts the program. It refuses to continue past a wall that
-//! every supported kernel has; landlock alone may be missing, and that is reported.
+//! Owns what the cage's first process does to itself before it starts the program. It refuses to continue
+//! past a wall that every supported kernel has; landlock alone may be missing, and that is reported.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -18,7 +19,8 @@ use crate::{Error, sys};
 /// Newest landlock interface whose rights are requested; older kernels enforce what they know.
 const LANDLOCK: ABI = ABI::V6;
 
-/// Names the host and brings the loopback device up; lets unprivileged programs bind any port of their own namespace.
+/// Names the host and brings the loopback device up; lets unprivileged programs bind any port of their own
+/// namespace.
 pub(crate) fn identity(hostname: &str, barriers: &mut Barriers) -> Result<(), Error> {
     sys::set_host_names(hostname).map_err(|e| Error::launch("set the host name", e))?;
     barriers.installed("uts_namespace", hostname);
@@ -47,16 +49,22 @@ pub(crate) fn rlimits(limits: &Limits, memory_cgroup: bool, barriers: &mut Barri
         rows.push((libc::RLIMIT_DATA, limits.memory_bytes));
     }
     for (resource, value) in rows {
-        sys::set_rlimit(resource, value).map_err(|e| Error::launch(format!("set resource limit {resource}"), e))?;
+        sys::set_rlimit(resource, value)
+            .map_err(|e| Error::launch(format!("set resource limit {resource}"), e))?;
     }
-    barriers.installed("rlimits", format!("nofile {}, nproc {}, core 0, rtprio 0", limits.nofile, limits.pids + 1));
+    barriers.installed(
+        "rlimits",
+        format!("nofile {}, nproc {}, core 0, rtprio 0", limits.nofile, limits.pids + 1),
+    );
     Ok(())
 }
 
-/// Gives up every capability, for ever: bounding, ambient, inheritable, permitted, effective, and root's magic.
+/// Gives up every capability, for ever: bounding, ambient, inheritable, permitted, effective, and root's
+/// magic.
 pub(crate) fn capabilities(barriers: &mut Barriers) -> Result<(), Error> {
     let fail = |e| Error::launch("drop capabilities", e);
-    // Root is an ordinary user, ambient capabilities cannot be raised, and neither can be undone (securebits(7)).
+    // Root is an ordinary user, ambient capabilities cannot be raised, and neither can be undone
+    // (securebits(7)).
     let bits = libc::SECBIT_NOROOT
         | libc::SECBIT_NOROOT_LOCKED
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE
@@ -73,7 +81,8 @@ pub(crate) fn capabilities(barriers: &mut Barriers) -> Result<(), Error> {
     }
     sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0).map_err(fail)?;
     sys::clear_capabilities().map_err(fail)?;
-    barriers.installed("capabilities_empty", format!("{dropped} dropped from the bounding set, all sets empty"));
+    barriers
+        .installed("capabilities_empty", format!("{dropped} dropped from the bounding set, all sets empty"));
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(|e| Error::launch("set no_new_privs", e))?;
     barriers.installed("no_new_privs", "set");
     Ok(())
@@ -96,7 +105,9 @@ pub(crate) fn landlock(barriers: &mut Barriers) -> Result<(), Error> {
         Ok(status.ruleset)
     };
     match apply() {
-        Ok(RulesetStatus::FullyEnforced) => barriers.installed("landlock", "files, devices, abstract sockets, signals"),
+        Ok(RulesetStatus::FullyEnforced) => {
+            barriers.installed("landlock", "files, devices, abstract sockets, signals")
+        }
         Ok(RulesetStatus::PartiallyEnforced) => {
             barriers.installed("landlock", "in part");
             barriers.weaker("landlock: this kernel enforces only part of the rules");
@@ -111,7 +122,8 @@ pub(crate) fn landlock(barriers: &mut Barriers) -> Result<(), Error> {
 pub(crate) fn join_cgroups(tasks: Vec<OwnedFd>, barriers: &mut Barriers) -> Result<(), Error> {
     for file in tasks {
         // "0" means the writer itself. Moving oneself takes no global lock; being moved costs milliseconds.
-        sys::write(file.as_fd(), b"0").map_err(|e| Error::launch(format!("join cgroup {}", file.as_raw_fd()), e))?;
+        sys::write(file.as_fd(), b"0")
+            .map_err(|e| Error::launch(format!("join cgroup {}", file.as_raw_fd()), e))?;
     }
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(|e| Error::launch("cgroup namespace", e))?;
     barriers.installed("cgroup_namespace", "rooted at the cage");

@@ -1,7 +1,7 @@
 //! The loop around a running cage: output to the logs, input to the program, clocks, samples and signals.
 //!
-//! Owns the decision how a cage ended. It refuses to end before the cage's first process has: by then the kernel has
-//! killed everything else in the pid namespace, so nothing is left and no more output can come.
+//! Owns the decision how a cage ended. It refuses to end before the cage's first process has: by then the
+//! kernel has killed everything else in the pid namespace, so nothing is left and no more output can come.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -76,7 +76,9 @@ impl<'a> Watch<'a> {
         ledger.barriers.list.extend(barriers.list);
         ledger.barriers.weaker.extend(barriers.weaker);
         let [out, err] = &mut streams;
-        out.attach(stdout).and_then(|()| err.attach(stderr)).map_err(|e| supervise_error("read the output", e))?;
+        out.attach(stdout)
+            .and_then(|()| err.attach(stderr))
+            .map_err(|e| supervise_error("read the output", e))?;
         let input = match input {
             None => None, // dropping the pipe is the end of file
             Some(file) => {
@@ -84,16 +86,31 @@ impl<'a> Watch<'a> {
                 Some(Input { file, pipe: stdin, buffer: Vec::new(), from: 0 })
             }
         };
-        let deadline = (spec.limits.wall_ms > 0).then(|| ledger.started + Duration::from_millis(spec.limits.wall_ms));
+        let deadline =
+            (spec.limits.wall_ms > 0).then(|| ledger.started + Duration::from_millis(spec.limits.wall_ms));
         let next_sample = slot.is_some().then(|| Instant::now() + SAMPLE);
         Ok(Self {
-            spec, slot, pid, pidfd, control: Some(control), upper, user_namespace, streams, input, signals, ledger,
-            deadline, kill_at: None, next_sample, killed: Killed::No, status: None,
+            spec,
+            slot,
+            pid,
+            pidfd,
+            control: Some(control),
+            upper,
+            user_namespace,
+            streams,
+            input,
+            signals,
+            ledger,
+            deadline,
+            kill_at: None,
+            next_sample,
+            killed: Killed::No,
+            status: None,
         })
     }
 
     /// Watches until everything in the cage has ended, and gives the account.
-    pub(crate) fn to_the_end(mut self) -> Result<Report, Error> {
+    pub(crate) fn into_report(mut self) -> Result<Report, Error> {
         let mut buffer = vec![0u8; BUFFER];
         loop {
             let ready = self.wait()?;
@@ -206,7 +223,11 @@ impl<'a> Watch<'a> {
         }
         let mut report = self.ledger.report(self.spec, exit);
         let of = |t: libc::timeval| t.tv_sec as u64 * 1_000_000 + t.tv_usec as u64;
-        let cpu_us = self.slot.as_ref().and_then(Slot::cpu_us).unwrap_or_else(|| of(used.ru_utime) + of(used.ru_stime));
+        let cpu_us = self
+            .slot
+            .as_ref()
+            .and_then(Slot::cpu_us)
+            .unwrap_or_else(|| of(used.ru_utime) + of(used.ru_stime));
         report.usage.cpu_ms = cpu_us.div_ceil(1000);
         if report.usage.memory_mib_ms.is_none() {
             report.usage.max_memory_bytes = used.ru_maxrss as u64 * 1024;

@@ -1,5 +1,5 @@
-//! Every barrier, tried from inside. Each test runs the probe in a real cage and looks at the kernel's answer; an attempt
-//! that was not made fails the test too.
+//! Every barrier, tried from inside. Each test runs the probe in a real cage and looks at the kernel's
+//! answer; an attempt that was not made fails the test too.
 
 mod common;
 

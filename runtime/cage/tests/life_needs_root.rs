@@ -21,7 +21,18 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 fn script(bench: &Bench, text: &str) -> String {
     let spec = bench.write_spec();
     let mut command = Command::new("unshare");
-    command.args(["-m", "-p", "-f", "--mount-proc", "--propagation", "private", "--kill-child", "bash", "-c", text]);
+    command.args([
+        "-m",
+        "-p",
+        "-f",
+        "--mount-proc",
+        "--propagation",
+        "private",
+        "--kill-child",
+        "bash",
+        "-c",
+        text,
+    ]);
     command.env("CAGE", bench.dir.path().join("metanode-cage")).env("SPEC", spec);
     let output = command.env("STATE", &bench.spec.state_dir).output().expect("unshare runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -65,7 +76,10 @@ fn a_killed_supervisor_leaves_nothing_running_needs_root() {
 fn a_graceful_stop_then_a_hard_one_needs_root() {
     let mut bench = Bench::new();
     bench.spec.argv = vec!["probe".into(), "spin".into()];
-    let said = script(&bench, r#""$CAGE" start --spec "$SPEC" && "$CAGE" stop --state-dir "$STATE" --grace-ms 5000"#);
+    let said = script(
+        &bench,
+        r#""$CAGE" start --spec "$SPEC" && "$CAGE" stop --state-dir "$STATE" --grace-ms 5000"#,
+    );
     let report = Report::read(&bench.spec.state_dir).unwrap_or_else(|e| panic!("{e}: {said}"));
     assert_eq!(report.exit, Exit::Signal(15), "the program has no handler, so TERM ends it: {said}");
 
@@ -100,7 +114,12 @@ fn health_is_asked_inside_the_cages_network_needs_root() {
         "$CAGE" health --state-dir "$STATE" --port 80; echo "after: $?"
         "#,
     );
-    for line in ["tcp: healthy", "good: healthy", "bad: unhealthy: HTTP status 500", "closed: unhealthy: Connection refused"] {
+    for line in [
+        "tcp: healthy",
+        "good: healthy",
+        "bad: unhealthy: HTTP status 500",
+        "closed: unhealthy: Connection refused",
+    ] {
         assert!(said.contains(line), "{line}: {said}");
     }
     assert!(said.contains("silent: unhealthy: Connection timed out"), "{said}");
@@ -143,9 +162,19 @@ fn an_empty_root_holds_nothing_and_a_closure_runs_behind_the_same_walls_needs_ro
     let dir = tempfile::tempdir().expect("temporary directory");
     let mut command = Command::new("unshare");
     command.args(["-m", "-p", "-f", "--mount-proc", "--propagation", "private", "--kill-child"]);
-    let output = command.arg(env!("CARGO_BIN_EXE_cage-probe")).arg("call-in-a-cage").arg(dir.path()).output().expect("runs");
+    let output = command
+        .arg(env!("CARGO_BIN_EXE_cage-probe"))
+        .arg("call-in-a-cage")
+        .arg(dir.path())
+        .output()
+        .expect("runs");
     let report = Report::read(&dir.path().join("cage")).unwrap_or_else(|e| panic!("{e}: {output:?}"));
-    assert_eq!(report.exit, Exit::Code(42), "{:?}", std::fs::read_to_string(dir.path().join("cage/stdout.log")));
+    assert_eq!(
+        report.exit,
+        Exit::Code(42),
+        "{:?}",
+        std::fs::read_to_string(dir.path().join("cage/stdout.log"))
+    );
     assert!(report.barriers.iter().all(|b| b.installed), "{:?}", report.barriers);
     eventually("the log is there", || dir.path().join("cage/stdout.log").exists());
 }

@@ -1,7 +1,8 @@
 //! The system call table, part allowed calls: what any program may call with any argument.
 //!
-//! Owns data only. A row is a name, its number, what the cage does with it, and why that is safe. It refuses to hold
-//! logic: `seccomp::compile` turns rows into a filter and `seccomp::tests` check that no known call is missing.
+//! Owns data only. A row is a name, its number, what the cage does with it, and why that is safe. It refuses
+//! to hold logic: `seccomp::compile` turns rows into a filter and `seccomp::tests` check that no known call
+//! is missing.
 
 use super::{Row, Rule::Allow, row};
 
@@ -23,12 +24,22 @@ pub(super) const IO: &[Row] = &[
     row("dup2", libc::SYS_dup2, Allow, "copies a descriptor within the process"),
     row("dup3", libc::SYS_dup3, Allow, "copies a descriptor within the process"),
     row("lseek", libc::SYS_lseek, Allow, "moves a file offset"),
-    row("fcntl", libc::SYS_fcntl, Allow, "flags, locks and copies of held descriptors; locks are private to the cage's own files"),
+    row(
+        "fcntl",
+        libc::SYS_fcntl,
+        Allow,
+        "flags, locks and copies of held descriptors; locks are private to the cage's own files",
+    ),
     row("flock", libc::SYS_flock, Allow, "locks a held file, and every file held is the cage's own"),
     row("fsync", libc::SYS_fsync, Allow, "flushes a held file"),
     row("fdatasync", libc::SYS_fdatasync, Allow, "flushes a held file"),
     row("sync_file_range", libc::SYS_sync_file_range, Allow, "flushes part of a held file"),
-    row("sync", libc::SYS_sync, Allow, "global flush, but only of what the caller may see dirty; no effect on others beyond load"),
+    row(
+        "sync",
+        libc::SYS_sync,
+        Allow,
+        "global flush, but only of what the caller may see dirty; no effect on others beyond load",
+    ),
     row("syncfs", libc::SYS_syncfs, Allow, "flushes the tmpfs, which is a no-op"),
     row("sendfile", libc::SYS_sendfile, Allow, "copies between held descriptors"),
     row("splice", libc::SYS_splice, Allow, "moves pages between held descriptors"),
@@ -59,11 +70,21 @@ pub(super) const IO: &[Row] = &[
     row("epoll_wait", libc::SYS_epoll_wait, Allow, "own wait set"),
     row("epoll_pwait", libc::SYS_epoll_pwait, Allow, "own wait set"),
     row("epoll_pwait2", libc::SYS_epoll_pwait2, Allow, "own wait set"),
-    row("inotify_init", libc::SYS_inotify_init, Allow, "watches the cage's own files; watch count is bounded per user"),
+    row(
+        "inotify_init",
+        libc::SYS_inotify_init,
+        Allow,
+        "watches the cage's own files; watch count is bounded per user",
+    ),
     row("inotify_init1", libc::SYS_inotify_init1, Allow, "as inotify_init"),
     row("inotify_add_watch", libc::SYS_inotify_add_watch, Allow, "as inotify_init"),
     row("inotify_rm_watch", libc::SYS_inotify_rm_watch, Allow, "as inotify_init"),
-    row("io_setup", libc::SYS_io_setup, Allow, "kernel AIO on held files, count bounded system wide by aio-max-nr"),
+    row(
+        "io_setup",
+        libc::SYS_io_setup,
+        Allow,
+        "kernel AIO on held files, count bounded system wide by aio-max-nr",
+    ),
     row("io_destroy", libc::SYS_io_destroy, Allow, "as io_setup"),
     row("io_submit", libc::SYS_io_submit, Allow, "as io_setup"),
     row("io_getevents", libc::SYS_io_getevents, Allow, "as io_setup"),
@@ -98,7 +119,12 @@ pub(super) const FILES: &[Row] = &[
     row("unlinkat", libc::SYS_unlinkat, Allow, "own tmpfs only"),
     row("rename", libc::SYS_rename, Allow, "own tmpfs only"),
     row("renameat", libc::SYS_renameat, Allow, "own tmpfs only"),
-    row("renameat2", libc::SYS_renameat2, Allow, "own tmpfs only; whiteouts need a device node, refused by overlayfs"),
+    row(
+        "renameat2",
+        libc::SYS_renameat2,
+        Allow,
+        "own tmpfs only; whiteouts need a device node, refused by overlayfs",
+    ),
     row("link", libc::SYS_link, Allow, "own tmpfs only"),
     row("linkat", libc::SYS_linkat, Allow, "own tmpfs only"),
     row("symlink", libc::SYS_symlink, Allow, "resolved below the cage's root"),
@@ -121,7 +147,12 @@ pub(super) const FILES: &[Row] = &[
     row("utimensat", libc::SYS_utimensat, Allow, "own files"),
     row("statfs", libc::SYS_statfs, Allow, "size of the cage's tmpfs"),
     row("fstatfs", libc::SYS_fstatfs, Allow, "size of the cage's tmpfs"),
-    row("setxattr", libc::SYS_setxattr, Allow, "user attributes on own files; privileged names need capabilities"),
+    row(
+        "setxattr",
+        libc::SYS_setxattr,
+        Allow,
+        "user attributes on own files; privileged names need capabilities",
+    ),
     row("lsetxattr", libc::SYS_lsetxattr, Allow, "as setxattr"),
     row("fsetxattr", libc::SYS_fsetxattr, Allow, "as setxattr"),
     row("getxattr", libc::SYS_getxattr, Allow, "reads attributes"),
@@ -232,7 +263,12 @@ pub(super) const PROCESS: &[Row] = &[
     row("ioprio_set", libc::SYS_ioprio_set, Allow, "real-time class needs a capability"),
     row("getrlimit", libc::SYS_getrlimit, Allow, "own limits"),
     row("setrlimit", libc::SYS_setrlimit, Allow, "hard limits only go down"),
-    row("prlimit64", libc::SYS_prlimit64, Allow, "hard limits only go down; other processes are the cage's own"),
+    row(
+        "prlimit64",
+        libc::SYS_prlimit64,
+        Allow,
+        "hard limits only go down; other processes are the cage's own",
+    ),
     row("getrusage", libc::SYS_getrusage, Allow, "own usage"),
     row("times", libc::SYS_times, Allow, "own usage"),
     row("getcpu", libc::SYS_getcpu, Allow, "CPU facts"),

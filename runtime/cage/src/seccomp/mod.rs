@@ -1,12 +1,14 @@
 //! The system call wall: a table of rows, and the two filters made from it.
 //!
-//! Owns the meaning of a row and the compilation through `seccompiler`. Invariants: the default is refusal (`EPERM`), a
-//! foreign architecture (`int 0x80`, 32-bit) kills the process, and a number with the x32 bit matches no row. It refuses
-//! to look at memory: a rule sees registers only, so what is behind a pointer is never the ground of a decision.
+//! Owns the meaning of a row and the compilation through `seccompiler`. Invariants: the default is refusal
+//! (`EPERM`), a foreign architecture (`int 0x80`, 32-bit) kills the process, and a number with the x32 bit
+//! matches no row. It refuses to look at memory: a rule sees registers only, so what is behind a pointer is
+//! never the ground of a decision.
 //!
-//! One program in two parts. A short dispatch by call number, made here, answers every row that needs no argument: one
-//! comparison for each run of neighbouring numbers with the same outcome, so the kernel translates a tenth of what a chain
-//! of single calls would take. Rows judged by argument fall through to the part that `seccompiler` makes.
+//! One program in two parts. A short dispatch by call number, made here, answers every row that needs no
+//! argument: one comparison for each run of neighbouring numbers with the same outcome, so the kernel
+//! translates a tenth of what a chain of single calls would take. Rows judged by argument fall through to the
+//! part that `seccompiler` makes.
 
 mod allowed;
 mod by_argument;
@@ -17,8 +19,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
 use crate::Error;
@@ -95,7 +97,17 @@ const SOCKETS: &[(i32, i32, Option<i32>)] = &[
 pub(crate) fn table() -> impl Iterator<Item = &'static Row> {
     use allowed::{FILES, IO, IPC, MEMORY, NETWORK, PROCESS, SIGNALS, SYSTEM, TIME};
     let parts = [
-        IO, FILES, MEMORY, PROCESS, SIGNALS, TIME, NETWORK, IPC, SYSTEM, by_argument::BY_ARGUMENT, refused::REFUSED,
+        IO,
+        FILES,
+        MEMORY,
+        PROCESS,
+        SIGNALS,
+        TIME,
+        NETWORK,
+        IPC,
+        SYSTEM,
+        by_argument::BY_ARGUMENT,
+        refused::REFUSED,
         refused::MISSING,
     ];
     parts.into_iter().flatten()
@@ -132,7 +144,8 @@ pub(crate) fn compile() -> Result<Filter, Error> {
                 Outcome::Judge
             }
         };
-        let number = u32::try_from(row.number).map_err(|_| Error::CompileFilter(format!("{}: bad number", row.name)))?;
+        let number = u32::try_from(row.number)
+            .map_err(|_| Error::CompileFilter(format!("{}: bad number", row.name)))?;
         outcomes.insert(number, outcome);
     }
     let mut program = dispatch(&outcomes);
@@ -140,7 +153,8 @@ pub(crate) fn compile() -> Result<Filter, Error> {
     Ok(Filter(program))
 }
 
-/// The part that needs only the number. Every path ends in a return, except that judged numbers jump to its end.
+/// The part that needs only the number. Every path ends in a return, except that judged numbers jump to its
+/// end.
 fn dispatch(outcomes: &BTreeMap<u32, Outcome>) -> BpfProgram {
     const NUMBER: u32 = 0; // offsets in struct seccomp_data
     const ARCHITECTURE: u32 = 4;
@@ -177,7 +191,8 @@ fn dispatch(outcomes: &BTreeMap<u32, Outcome>) -> BpfProgram {
     program
 }
 
-/// The part that looks at arguments, made by `seccompiler`: it loads what it needs itself, so it may follow anything.
+/// The part that looks at arguments, made by `seccompiler`: it loads what it needs itself, so it may follow
+/// anything.
 fn judge(rules: Rules) -> Result<BpfProgram, Error> {
     let otherwise = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, otherwise, SeccompAction::Allow, TargetArch::x86_64)
@@ -211,7 +226,8 @@ fn socket((family, kind, protocol): (i32, i32, Option<i32>)) -> Result<SeccompRu
     all(&parts)
 }
 
-/// A rule that holds when every condition does. Arguments are compared as the 32 bits the kernel itself reads.
+/// A rule that holds when every condition does. Arguments are compared as the 32 bits the kernel itself
+/// reads.
 fn all(parts: &[(u8, SeccompCmpOp, u64)]) -> Result<SeccompRule, Error> {
     let one = |(arg, op, value): &(u8, SeccompCmpOp, u64)| {
         SeccompCondition::new(*arg, SeccompCmpArgLen::Dword, op.clone(), *value)

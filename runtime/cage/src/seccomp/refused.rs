@@ -1,7 +1,8 @@
 //! The system call table, part refused calls: what no caged program may call.
 //!
-//! Owns data only. A row is a name, its number, what the cage does with it, and why that is safe. It refuses to hold
-//! logic: `seccomp::compile` turns rows into a filter and `seccomp::tests` check that no known call is missing.
+//! Owns data only. A row is a name, its number, what the cage does with it, and why that is safe. It refuses
+//! to hold logic: `seccomp::compile` turns rows into a filter and `seccomp::tests` check that no known call
+//! is missing.
 
 use super::{Row, Rule::Errno, row};
 
@@ -22,7 +23,12 @@ pub(super) const REFUSED: &[Row] = &[
     row("listmount", 458, Errno(libc::EPERM), "lists mounts by id, also of other namespaces"),
     row("open_tree_attr", 467, Errno(libc::EPERM), "new mount interface"),
     row("setns", libc::SYS_setns, Errno(libc::EPERM), "joins a namespace"),
-    row("ptrace", libc::SYS_ptrace, Errno(libc::EPERM), "reads and writes other processes; large attack surface"),
+    row(
+        "ptrace",
+        libc::SYS_ptrace,
+        Errno(libc::EPERM),
+        "reads and writes other processes; large attack surface",
+    ),
     row("process_vm_readv", libc::SYS_process_vm_readv, Errno(libc::EPERM), "reads another process"),
     row("process_vm_writev", libc::SYS_process_vm_writev, Errno(libc::EPERM), "writes another process"),
     row("process_madvise", libc::SYS_process_madvise, Errno(libc::EPERM), "acts on another process"),
@@ -32,14 +38,29 @@ pub(super) const REFUSED: &[Row] = &[
     row("bpf", libc::SYS_bpf, Errno(libc::EPERM), "loads programs into the kernel"),
     row("perf_event_open", libc::SYS_perf_event_open, Errno(libc::EPERM), "kernel profiling interface"),
     row("userfaultfd", libc::SYS_userfaultfd, Errno(libc::EPERM), "stalls the kernel inside a fault"),
-    row("io_uring_setup", libc::SYS_io_uring_setup, Errno(libc::EPERM), "a second system call interface that this filter cannot see"),
+    row(
+        "io_uring_setup",
+        libc::SYS_io_uring_setup,
+        Errno(libc::EPERM),
+        "a second system call interface that this filter cannot see",
+    ),
     row("io_uring_enter", libc::SYS_io_uring_enter, Errno(libc::EPERM), "as io_uring_setup"),
     row("io_uring_register", libc::SYS_io_uring_register, Errno(libc::EPERM), "as io_uring_setup"),
     row("keyctl", libc::SYS_keyctl, Errno(libc::EPERM), "keyrings are not fully namespaced"),
     row("add_key", libc::SYS_add_key, Errno(libc::EPERM), "keyrings are not fully namespaced"),
     row("request_key", libc::SYS_request_key, Errno(libc::EPERM), "starts a helper on the host"),
-    row("open_by_handle_at", libc::SYS_open_by_handle_at, Errno(libc::EPERM), "opens by inode number, around every path check"),
-    row("name_to_handle_at", libc::SYS_name_to_handle_at, Errno(libc::EPERM), "makes the handles of open_by_handle_at"),
+    row(
+        "open_by_handle_at",
+        libc::SYS_open_by_handle_at,
+        Errno(libc::EPERM),
+        "opens by inode number, around every path check",
+    ),
+    row(
+        "name_to_handle_at",
+        libc::SYS_name_to_handle_at,
+        Errno(libc::EPERM),
+        "makes the handles of open_by_handle_at",
+    ),
     row("fanotify_init", libc::SYS_fanotify_init, Errno(libc::EPERM), "watches whole mounts"),
     row("fanotify_mark", libc::SYS_fanotify_mark, Errno(libc::EPERM), "watches whole mounts"),
     row("quotactl", libc::SYS_quotactl, Errno(libc::EPERM), "disk quotas of the host"),
@@ -66,7 +87,12 @@ pub(super) const REFUSED: &[Row] = &[
     row("vhangup", libc::SYS_vhangup, Errno(libc::EPERM), "the host's terminal"),
     row("iopl", libc::SYS_iopl, Errno(libc::EPERM), "direct hardware access"),
     row("ioperm", libc::SYS_ioperm, Errno(libc::EPERM), "direct hardware access"),
-    row("modify_ldt", libc::SYS_modify_ldt, Errno(libc::EPERM), "16-bit segments, a long list of kernel bugs"),
+    row(
+        "modify_ldt",
+        libc::SYS_modify_ldt,
+        Errno(libc::EPERM),
+        "16-bit segments, a long list of kernel bugs",
+    ),
     row("uselib", libc::SYS_uselib, Errno(libc::EPERM), "obsolete"),
     row("ustat", libc::SYS_ustat, Errno(libc::EPERM), "obsolete; file systems by device number"),
     row("sysfs", libc::SYS_sysfs, Errno(libc::EPERM), "obsolete; lists file systems"),
@@ -96,9 +122,24 @@ pub(super) const REFUSED: &[Row] = &[
 
 /// Answered as a kernel without the call would: libraries then use the older call, which is filtered.
 pub(super) const MISSING: &[Row] = &[
-    row("clone3", libc::SYS_clone3, Errno(libc::ENOSYS), "its flags are behind a pointer that a filter cannot read; C libraries fall back to clone"),
-    row("memfd_secret", libc::SYS_memfd_secret, Errno(libc::ENOSYS), "memory that the supervisor could not examine; libraries treat it as missing"),
-    row("map_shadow_stack", 453, Errno(libc::ENOSYS), "hardware shadow stacks are not offered; C libraries fall back"),
+    row(
+        "clone3",
+        libc::SYS_clone3,
+        Errno(libc::ENOSYS),
+        "its flags are behind a pointer that a filter cannot read; C libraries fall back to clone",
+    ),
+    row(
+        "memfd_secret",
+        libc::SYS_memfd_secret,
+        Errno(libc::ENOSYS),
+        "memory that the supervisor could not examine; libraries treat it as missing",
+    ),
+    row(
+        "map_shadow_stack",
+        453,
+        Errno(libc::ENOSYS),
+        "hardware shadow stacks are not offered; C libraries fall back",
+    ),
     row("uretprobe", 335, Errno(libc::ENOSYS), "used by the kernel's own probes only"),
     row("uprobe", 336, Errno(libc::ENOSYS), "used by the kernel's own probes only"),
 ];

@@ -26,7 +26,9 @@ fn every_call_of_the_installed_headers_has_a_row() {
     let mut seen = 0;
     for line in header.lines() {
         let mut words = line.split_whitespace();
-        let (Some("#define"), Some(name), Some(number)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some("#define"), Some(name), Some(number)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         let (Some(name), Ok(number)) = (name.strip_prefix("__NR_"), number.parse::<i64>()) else { continue };
         seen += 1;
         let row = table().find(|row| row.number == number);
@@ -38,13 +40,15 @@ fn every_call_of_the_installed_headers_has_a_row() {
 
 #[test]
 fn the_most_dangerous_calls_are_refused_rows() {
-    for name in ["mount", "ptrace", "bpf", "io_uring_setup", "keyctl", "setns", "clone3", "open_by_handle_at"] {
+    for name in ["mount", "ptrace", "bpf", "io_uring_setup", "keyctl", "setns", "clone3", "open_by_handle_at"]
+    {
         let row = table().find(|row| row.name == name).expect("row exists");
         assert!(matches!(row.rule, Rule::Errno(_)), "{name} is not refused");
     }
 }
 
-/// A tiny interpreter of the instructions that the filter uses, so that every number can be tried without a kernel.
+/// A tiny interpreter of the instructions that the filter uses, so that every number can be tried without a
+/// kernel.
 fn run(number: u32, arch: u32, args: [u64; 6]) -> u32 {
     let mut data = Vec::new();
     data.extend_from_slice(&number.to_le_bytes());
@@ -58,7 +62,9 @@ fn run(number: u32, arch: u32, args: [u64; 6]) -> u32 {
         at += 1;
         let branch = |yes: bool| usize::from(if yes { i.jt } else { i.jf });
         match u32::from(i.code) {
-            0x20 => a = u32::from_le_bytes(data[i.k as usize..i.k as usize + 4].try_into().expect("four bytes")),
+            0x20 => {
+                a = u32::from_le_bytes(data[i.k as usize..i.k as usize + 4].try_into().expect("four bytes"))
+            }
             0x05 => at += i.k as usize,
             0x15 => at += branch(a == i.k),
             0x25 => at += branch(a > i.k),
@@ -80,7 +86,9 @@ fn every_number_gets_the_outcome_of_its_row() {
         match rows.get(&number).map(|r| &r.rule) {
             Some(Rule::Allow) => assert_eq!(got, libc::SECCOMP_RET_ALLOW, "{number}"),
             Some(Rule::Errno(errno)) => assert_eq!(got, libc::SECCOMP_RET_ERRNO | *errno as u32, "{number}"),
-            Some(_) => assert!([libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_ERRNO | 1].contains(&got), "{number}"),
+            Some(_) => {
+                assert!([libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_ERRNO | 1].contains(&got), "{number}")
+            }
             None => assert_eq!(got, libc::SECCOMP_RET_ERRNO | 1, "{number} has no row"),
         }
         assert_eq!(run(number | 0x4000_0000, X86_64, [0; 6]), libc::SECCOMP_RET_ERRNO | 1, "x32 {number}");
@@ -102,8 +110,13 @@ fn arguments_decide_where_the_row_says_so() {
         assert!(!allowed(libc::SYS_unshare, arg(0, bit)), "namespace {bit:#x}");
     }
     assert!(!allowed(libc::SYS_unshare, arg(0, 0x80)), "time namespace");
-    assert!(allowed(libc::SYS_ioctl, arg(1, libc::TCGETS)) && !allowed(libc::SYS_ioctl, arg(1, libc::TIOCSTI)));
-    assert!(!allowed(libc::SYS_ioctl, arg(1, libc::TIOCSTI | 1 << 32)), "the kernel ignores the upper half, so do we");
+    assert!(
+        allowed(libc::SYS_ioctl, arg(1, libc::TCGETS)) && !allowed(libc::SYS_ioctl, arg(1, libc::TIOCSTI))
+    );
+    assert!(
+        !allowed(libc::SYS_ioctl, arg(1, libc::TIOCSTI | 1 << 32)),
+        "the kernel ignores the upper half, so do we"
+    );
     let socket = |family: i32, kind: i32, protocol: u64| {
         allowed(libc::SYS_socket, [family as u64, kind as u64, protocol, 0, 0, 0])
     };

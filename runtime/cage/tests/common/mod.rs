@@ -40,9 +40,11 @@ impl Bench {
     }
 
     fn for_user(rootless: bool) -> Self {
-        let own = fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).expect("/proc/self");
+        let own =
+            fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).expect("/proc/self");
         assert_eq!(own, 0, "tests of this tier need root");
-        let dir = tempfile::Builder::new().prefix("cage-test-").tempdir_in("/tmp").expect("temporary directory");
+        let dir =
+            tempfile::Builder::new().prefix("cage-test-").tempdir_in("/tmp").expect("temporary directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let root = dir.path().join("root");
         make_root(&root);
@@ -95,7 +97,8 @@ impl Bench {
     /// Runs the specification to its end.
     pub fn run(&self) -> Ran {
         let spec = self.write_spec();
-        let output = self.command(&["run", "--spec", &spec.to_string_lossy()]).output().expect("unshare runs");
+        let output =
+            self.command(&["run", "--spec", &spec.to_string_lossy()]).output().expect("unshare runs");
         self.collect(&output)
     }
 
@@ -107,12 +110,19 @@ impl Bench {
 
     fn collect(&self, output: &Output) -> Ran {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        let report = Report::read(&self.spec.state_dir).unwrap_or_else(|e| panic!("no report: {e}; {message}"));
+        let report =
+            Report::read(&self.spec.state_dir).unwrap_or_else(|e| panic!("no report: {e}; {message}"));
         let log = |name: &str| {
             let bytes = fs::read(self.spec.state_dir.join(name)).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        Ran { code: output.status.code(), stdout: log("stdout.log"), stderr: log("stderr.log"), message, report }
+        Ran {
+            code: output.status.code(),
+            stdout: log("stdout.log"),
+            stderr: log("stderr.log"),
+            message,
+            report,
+        }
     }
 }
 
@@ -121,7 +131,12 @@ impl Ran {
     pub fn answer(&self, name: &str) -> &str {
         let lead = format!("token={name} result=");
         let line = self.stdout.lines().find_map(|l| l.strip_prefix(lead.as_str()));
-        line.unwrap_or_else(|| panic!("{name} was not tried: {:?} {} {} {:?}", self.stdout, self.stderr, self.message, self.report.exit))
+        line.unwrap_or_else(|| {
+            panic!(
+                "{name} was not tried: {:?} {} {} {:?}",
+                self.stdout, self.stderr, self.message, self.report.exit
+            )
+        })
     }
 
     /// The number after `key=` on standard error.
@@ -131,7 +146,8 @@ impl Ran {
     }
 }
 
-/// The root: marker, probe, the shared libraries that this very process uses, and files for the file-system tests.
+/// The root: marker, probe, the shared libraries that this very process uses, and files for the file-system
+/// tests.
 fn make_root(root: &Path) {
     fs::create_dir_all(root.join("bin")).expect("bin");
     fs::write(root.join(".metanode-cage-test-root"), b"").expect("marker");
@@ -151,8 +167,8 @@ fn make_root(root: &Path) {
     fs::set_permissions(root.join("image-suid"), fs::Permissions::from_mode(0o4755)).expect("mode");
 }
 
-/// Puts a program where the test's user can reach it. A link where possible: a copy is open for writing for a moment, and a
-/// fork of another test in that moment makes the program "busy".
+/// Puts a program where the test's user can reach it. A link where possible: a copy is open for writing for a
+/// moment, and a fork of another test in that moment makes the program "busy".
 fn place(program: &str, target: &Path) {
     if fs::hard_link(program, target).is_err() {
         fs::copy(program, target).expect("copy a program");

@@ -1,0 +1,110 @@
+//! Files by directory descriptor, never following a final link unless the caller's flags say so.
+//!
+//! Owns thin wrappers only, as its parent module says; refuses paths that are not NUL-terminated by type.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use super::{check, own};
+
+/// `mkdirat(2)`; an existing entry is not an error.
+pub(crate) fn mkdirat(dir: RawFd, path: &CStr, mode: libc::mode_t) -> io::Result<()> {
+    // SAFETY: a NUL-terminated string.
+    match check(unsafe { libc::mkdirat(dir, path.as_ptr(), mode) }.into()) {
+        Err(e) if e.raw_os_error() != Some(libc::EEXIST) => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// `openat(2)` without creation; always close-on-exec.
+pub(crate) fn openat(dir: RawFd, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: a NUL-terminated string; no mode is read without O_CREAT.
+    own(unsafe { libc::openat(dir, path.as_ptr(), flags | libc::O_CLOEXEC) }.into())
+}
+
+/// `fchdir(2)`.
+pub(crate) fn fchdir(dir: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: plain integers only.
+    check(unsafe { libc::fchdir(dir.as_raw_fd()) }.into())?;
+    Ok(())
+}
+
+/// `fstatat(2)` without following a final symlink.
+pub(crate) fn lstatat(dir: RawFd, path: &CStr) -> io::Result<libc::stat> {
+    // SAFETY: an all-zero `stat` is a valid value of that plain structure.
+    let mut st: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is NUL-terminated and `st` is live and writable for the whole call.
+    check(unsafe { libc::fstatat(dir, path.as_ptr(), &raw mut st, libc::AT_SYMLINK_NOFOLLOW) }.into())?;
+    Ok(st)
+}
+
+/// `unlinkat(2)` of anything but a directory.
+pub(crate) fn unlinkat(dir: RawFd, path: &CStr) -> io::Result<()> {
+    // SAFETY: a NUL-terminated string.
+    check(unsafe { libc::unlinkat(dir, path.as_ptr(), 0) }.into())?;
+    Ok(())
+}
+
+/// `symlinkat(2)`.
+pub(crate) fn symlinkat(target: &CStr, dir: RawFd, path: &CStr) -> io::Result<()> {
+    // SAFETY: both are NUL-terminated strings.
+    check(unsafe { libc::symlinkat(target.as_ptr(), dir, path.as_ptr()) }.into())?;
+    Ok(())
+}
+
+/// Creates an empty file.
+pub(crate) fn create_file(dir: RawFd, path: &CStr) -> io::Result<()> {
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_CLOEXEC;
+    // SAFETY: a NUL-terminated string; the mode that O_CREAT demands is given.
+    own(unsafe { libc::openat(dir, path.as_ptr(), flags, 0o644 as libc::mode_t) }.into()).map(drop)
+}
+
+/// Gives the open file to another owner.
+pub(crate) fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: plain integers only.
+    check(unsafe { libc::fchown(fd.as_raw_fd(), uid, gid) }.into())?;
+    Ok(())
+}
+
+/// `readlinkat(2)`.
+pub(crate) fn readlinkat(dir: RawFd, path: &CStr) -> io::Result<Vec<u8>> {
+    let mut target = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: `path` is NUL-terminated; pointer and length describe the live, writable vector.
+    let r = unsafe { libc::readlinkat(dir, path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    target.truncate(check(r as libc::c_long)? as usize);
+    Ok(target)
+}
+
+/// Whether an extended attribute exists on the open file.
+pub(crate) fn has_attribute(fd: BorrowedFd<'_>, name: &CStr) -> bool {
+    // SAFETY: `name` is NUL-terminated; a size of zero means that the pointer is not written.
+    unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) >= 0 }
+}
+
+/// Offset of the first data at or after `at`; none when only a hole is left.
+pub(crate) fn next_data(fd: BorrowedFd<'_>, at: u64) -> io::Result<Option<u64>> {
+    // SAFETY: plain integers only.
+    match check(unsafe { libc::lseek(fd.as_raw_fd(), at as libc::off_t, libc::SEEK_DATA) }) {
+        Ok(offset) => Ok(Some(offset as u64)),
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Fills `buffer` from `offset`; shorter only at the end of the file.
+pub(crate) fn pread(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let rest = &mut buffer[filled..];
+        let at = offset + filled as u64;
+        // SAFETY: pointer and length describe the live, writable rest of the slice.
+        let r =
+            unsafe { libc::pread(fd.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), at as libc::off_t) };
+        match check(r as libc::c_long)? {
+            0 => break,
+            n => filled += n as usize,
+        }
+    }
+    Ok(filled)
+}
