@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["run", "--spec", file] => run(Path::new(file)),
-        ["__wasm", "--spec", file] => metanode_runtime::wasm::run_shim(Path::new(file)).map_err(|e| e.to_string()),
+        ["__wasm", "--spec", file] => {
+            metanode_runtime::wasm::run_shim(Path::new(file)).map_err(|e| e.to_string())
+        }
         _ => Err("usage: shim run|__wasm --spec FILE".to_owned()),
     };
     match result {

@@ -131,10 +131,6 @@ pub(crate) trait AtPath<T> {
 
 impl<T, E: Into<std::io::Error>> AtPath<T> for std::result::Result<T, E> {
     fn at(self, intent: &'static str, path: &Path) -> Result<T> {
-        self.map_err(|source| Error::AccessFile {
-            intent,
-            path: path.to_path_buf(),
-            source: source.into(),
-        })
+        self.map_err(|source| Error::AccessFile { intent, path: path.to_path_buf(), source: source.into() })
     }
 }

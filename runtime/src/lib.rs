@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod digest;
-mod error;
 pub mod driver;
+mod error;
 pub mod image;
 pub mod limits;
 pub mod reconcile;

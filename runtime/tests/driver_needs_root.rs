@@ -54,7 +54,8 @@ impl Bench {
         // Cargo builds examples next to the directory this test runs from.
         let own = std::env::current_exe().expect("own path");
         let shim = own.parent().and_then(Path::parent).expect("target directory").join("examples/shim");
-        let mut config = DriverConfig::new(&self.dir.path().join("cages"), self.images.clone()).expect("config");
+        let mut config =
+            DriverConfig::new(&self.dir.path().join("cages"), self.images.clone()).expect("config");
         config.wasm_command = vec![shim.clone().into(), "__wasm".into()];
         config.cage_binary = shim;
         config.stop_grace_ms = 200;
@@ -89,7 +90,11 @@ impl Bench {
     }
 
     /// Steps until `done` says so, and gives what was seen since the last call.
-    fn until(&mut self, desired: Option<&[Assignment]>, mut done: impl FnMut(&[Observation], &Driver) -> bool) {
+    fn until(
+        &mut self,
+        desired: Option<&[Assignment]>,
+        mut done: impl FnMut(&[Observation], &Driver) -> bool,
+    ) {
         let deadline = Instant::now() + PATIENCE;
         self.seen.clear();
         loop {
@@ -180,7 +185,7 @@ fn a_job_runs_once_and_its_end_is_told_until_acknowledged_needs_root() {
     // A node that comes back before the ledger has the end tells it again.
     bench.restart_node();
     assert_eq!(bench.until_ended(&desired), report);
-    bench.driver().acknowledge(&key).expect("acknowledge");
+    bench.driver().acknowledge(&key, 0).expect("acknowledge");
     for _ in 0..3 {
         let seen = bench.driver().step(now_ms() + (1 << 30), Some(&desired)).expect("step");
         assert_eq!(seen, [], "a job that has run is left alone");
@@ -194,10 +199,10 @@ fn a_service_that_crashes_comes_back_and_one_unwanted_ends_needs_root() {
     let mut bench = Bench::new();
     let image = bench.shell_image();
     let crashing = assignment(&image, 1, SERVICE, &["exit 1"]);
-    bench.until_started(&[crashing.clone()], 1);
+    bench.until_started(std::slice::from_ref(&crashing), 1);
     assert!(bench.seen.iter().any(|one| matches!(one, Observation::Ended { .. })), "the crash was told");
     let steady = assignment(&image, 2, SERVICE, &["echo up; sleep 1000"]);
-    bench.until(Some(&[steady.clone()]), |seen, _| {
+    bench.until(Some(std::slice::from_ref(&steady)), |seen, _| {
         seen.iter().any(|one| matches!(one, Observation::Started { key, .. } if key.epoch == 2))
     });
     assert!(!bench.driver().cages().contains(&(crashing.key(), true)), "the stale epoch still lives");
@@ -239,7 +244,8 @@ fn a_killed_shim_leaves_no_process_and_the_service_comes_back_needs_root() {
     let (key, desired) = (service.key(), [service]);
     bench.until_started(&desired, 0);
     let record = bench.record(&key);
-    let killed = Command::new("kill").args(["-9", &record.supervisor.pid.to_string()]).status().expect("kill");
+    let killed =
+        Command::new("kill").args(["-9", &record.supervisor.pid.to_string()]).status().expect("kill");
     assert!(killed.success());
     bench.until_started(&desired, 1);
     assert!(!record.running(), "the first cage leaked");
@@ -253,12 +259,18 @@ fn an_image_that_is_not_here_is_asked_for_and_a_changed_one_is_refused_needs_roo
     bench.images.remove(&image.descriptor.digest).expect("remove");
     let job = assignment(&image, 1, JOB, &["exit 0"]);
     let needed = Observation::NeedsImage { key: job.key(), image: image.descriptor.image_ref() };
-    assert_eq!(bench.driver().step(now_ms(), Some(&[job.clone()])).expect("step"), [needed]);
+    assert_eq!(bench.driver().step(now_ms(), Some(std::slice::from_ref(&job))).expect("step"), [needed]);
     bench.images.import_oci(&bench.dir.path().join("layout"), None).expect("import");
     fs::write(image.path.join("bin/sh"), "changed").expect("write");
-    bench.until(Some(&[job]), |seen, _| {
-        seen.iter().any(|one| matches!(one, Observation::Refused { reason, .. } if reason.contains("has changed")))
-    });
+    for _ in 0..2 {
+        bench.until(Some(std::slice::from_ref(&job)), |seen, _| {
+            seen.iter().any(
+                |one| matches!(one, Observation::Refused { reason, .. } if reason.contains("has changed")),
+            )
+        });
+        // The reason outlives the node.
+        bench.restart_node();
+    }
 }
 
 const HELLO: &str = r#"(module
@@ -293,6 +305,15 @@ fn a_module_runs_in_a_cage_and_gives_the_same_twice_needs_root() {
         reports.push(CageReport { usage: Default::default(), ..report });
     }
     assert_eq!(reports[0], reports[1]);
+}
+
+#[test]
+fn a_module_that_never_ends_is_stopped_without_a_verdict_needs_root() {
+    let mut bench = Bench::new();
+    let image = bench.module_image("(module (func (export \"_start\") (loop (br 0))))");
+    let job = assignment(&image, 1, WorkloadKind::Job { timeout_ms: 300 }, &[]);
+    let report = bench.until_ended(&[job]);
+    assert_eq!((report.exit, report.level), (ExitStatus::Timeout, CageLevel::Contained));
 }
 
 #[test]

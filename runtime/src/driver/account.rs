@@ -39,12 +39,19 @@ pub(super) fn cage_report(assignment: &Assignment, dir: &CageDir) -> Result<Cage
         exit: exit_status(&report.exit),
         stdout: digest_of_hex(&report.stdout_digest)?,
         stderr: digest_of_hex(&report.stderr_digest)?,
-        output: report.output_digest.as_deref().map(digest_of_hex).transpose()?.map(|digest| ids::Digest(digest.0)),
+        output: report
+            .output_digest
+            .as_deref()
+            .map(digest_of_hex)
+            .transpose()?
+            .map(|digest| ids::Digest(digest.0)),
         witness: None,
         usage: usage(&report, assignment),
         fuel: None,
-        cpu_class: digest_of_hex(&report.cpu_class)
-            .map_or_else(|_| ids::Digest(sha256(report.cpu_class.as_bytes())), |digest| ids::Digest(digest.0)),
+        cpu_class: digest_of_hex(&report.cpu_class).map_or_else(
+            |_| ids::Digest(sha256(report.cpu_class.as_bytes())),
+            |digest| ids::Digest(digest.0),
+        ),
     };
     match assignment.workload.image.kind {
         ImageKind::Oci => Ok(native),
@@ -67,8 +74,12 @@ fn wasm_report(native: CageReport, report: &Report, dir: &CageDir) -> Result<Cag
         }),
         WasmVerdict::Refused(reason) => Err(reason),
         // Timeouts and kills keep the cage's own account of the end.
-        WasmVerdict::Lost(_) if matches!(native.exit, ExitStatus::Timeout | ExitStatus::OutOfMemory) => Ok(native),
-        WasmVerdict::Lost(reason) => Ok(CageReport { exit: ExitStatus::CageFailed(ShortText::new(reason)), ..native }),
+        WasmVerdict::Lost(_) if matches!(native.exit, ExitStatus::Timeout | ExitStatus::OutOfMemory) => {
+            Ok(native)
+        }
+        WasmVerdict::Lost(reason) => {
+            Ok(CageReport { exit: ExitStatus::CageFailed(ShortText::new(reason)), ..native })
+        }
     }
 }
 
@@ -95,6 +106,7 @@ fn usage(report: &Report, assignment: &Assignment) -> Usage {
 fn digest_of_hex(text: &str) -> Result<Digest, String> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     let mut bytes = [0; 32];
-    hex::decode_to_slice(digits, &mut bytes).map_err(|_| format!("{text:?} in the cage report is not a digest"))?;
+    hex::decode_to_slice(digits, &mut bytes)
+        .map_err(|_| format!("{text:?} in the cage report is not a digest"))?;
     Ok(Digest(bytes))
 }

@@ -65,6 +65,8 @@ pub(crate) struct Progress {
     pub(crate) reported: bool,
     /// A stop was asked for: its end is not a failure.
     pub(crate) stopping: bool,
+    /// Why it never became a cage, when it did not.
+    pub(crate) refusal: Option<String>,
 }
 
 /// The directory of one cage.
@@ -94,7 +96,8 @@ impl CageDir {
     /// Makes the directory whole or not at all: the assignment is in it from the first moment it has its name.
     pub(crate) fn create(cages: &Path, assignment: &Assignment) -> Result<Self> {
         let dir = Self::of(cages, &assignment.key());
-        let partial = tempfile::TempDir::with_prefix_in(".new-", cages).at("create cage directory in", cages)?;
+        let partial =
+            tempfile::TempDir::with_prefix_in(".new-", cages).at("create cage directory in", cages)?;
         write_json(&partial.path().join("assignment.json"), assignment)?;
         write_json(&partial.path().join("state.json"), &Progress::default())?;
         let run = partial.path().join("run");

@@ -25,7 +25,13 @@ pub(super) struct HealthWatch {
 
 impl HealthWatch {
     /// Collects an answer, asks again when it is time; returns the health when it became known or changed.
-    pub(super) fn look(&mut self, assignment: &Assignment, run: &Path, now_ms: u64, every_ms: u64) -> Option<bool> {
+    pub(super) fn look(
+        &mut self,
+        assignment: &Assignment,
+        run: &Path,
+        now_ms: u64,
+        every_ms: u64,
+    ) -> Option<bool> {
         let WorkloadKind::Service { health: Some(check) } = &assignment.workload.kind else { return None };
         let mut changed = None;
         if self.running.as_ref().is_some_and(JoinHandle::is_finished) {

@@ -98,11 +98,8 @@ pub(super) fn spawn(
     dir: &CageDir,
     claim: File,
 ) -> Result<Child> {
-    let refuse = |reason: String| Error::DriveCage {
-        intent: "start",
-        cage: assignment.key().to_string(),
-        reason,
-    };
+    let refuse =
+        |reason: String| Error::DriveCage { intent: "start", cage: assignment.key().to_string(), reason };
     let spec_path = dir.spec();
     let mut command = match image.descriptor.kind {
         ImageKind::Oci => {
@@ -124,7 +121,9 @@ pub(super) fn spawn(
     for name in ["report.json", "cage.json", "verdict.json"] {
         let path = dir.run().join(name);
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &path),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at("remove", &path);
+            }
             _ => {}
         }
     }

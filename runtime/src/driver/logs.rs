@@ -28,7 +28,9 @@ pub(super) fn tail(run: &Path, stream: LogStream, bytes_max: usize) -> Result<Ve
     let older = if left > 0 { tail_of(&run.join(format!("{name}.1")), left)? } else { (Vec::new(), true) };
     let is_cut = newest.1 || older.1;
     let mut bytes = [older.0, newest.0].concat();
-    if is_cut && let Some(end) = bytes.iter().position(|byte| *byte == b'\n').filter(|end| end + 1 < bytes.len()) {
+    if is_cut
+        && let Some(end) = bytes.iter().position(|byte| *byte == b'\n').filter(|end| end + 1 < bytes.len())
+    {
         bytes.drain(..=end);
     }
     Ok(bytes)

@@ -104,6 +104,8 @@ pub enum Observation {
     Refused {
         /// The execution.
         key: CageKey,
+        /// Starts after the first.
+        restarts: u32,
         /// Why.
         reason: String,
     },
@@ -193,10 +195,18 @@ impl Driver {
         Ok(seen)
     }
 
-    fn act(&mut self, action: Action, now_ms: u64, desired: &[Assignment], seen: &mut Vec<Observation>) -> Result<()> {
+    fn act(
+        &mut self,
+        action: Action,
+        now_ms: u64,
+        desired: &[Assignment],
+        seen: &mut Vec<Observation>,
+    ) -> Result<()> {
         match action {
             Action::Start(wanted) => {
-                let Some(assignment) = desired.iter().find(|one| one.key() == wanted.key) else { return Ok(()) };
+                let Some(assignment) = desired.iter().find(|one| one.key() == wanted.key) else {
+                    return Ok(());
+                };
                 if self.config.images.get(&assignment.workload.image.digest).is_err() {
                     let image = assignment.workload.image.clone();
                     seen.push(Observation::NeedsImage { key: wanted.key, image });
@@ -234,10 +244,11 @@ impl Driver {
         }
     }
 
-    /// The ledger has the end of this cage: it need not be told again, and may be cleaned up.
-    pub fn acknowledge(&mut self, key: &CageKey) -> Result<()> {
+    /// The ledger has the end of this cage's run number `restarts`: it need not be told again, and may be cleaned up.
+    pub fn acknowledge(&mut self, key: &CageKey, restarts: u32) -> Result<()> {
         if let Some(cage) = self.cages.get_mut(key)
             && !cage.is_live
+            && cage.progress.restarts == restarts
             && !cage.progress.reported
         {
             cage.progress.reported = true;
@@ -287,7 +298,9 @@ impl Cage {
         let phase = match self.is_live {
             // A stop that an earlier node asked for has no thread now: it is asked for again.
             true => Phase::Live { stopping: self.stopper.is_some(), adopted: self.is_adopted },
-            false => Phase::Ended { at_ms: self.progress.ended_ms.unwrap_or(0), reported: self.progress.reported },
+            false => {
+                Phase::Ended { at_ms: self.progress.ended_ms.unwrap_or(0), reported: self.progress.reported }
+            }
         };
         let (key, is_job) = (self.assignment.key(), self.assignment.workload.is_job());
         Observed { key, is_job, phase, failures: self.progress.failures }
@@ -322,7 +335,8 @@ impl Cage {
             seen.push(Observation::Started { key: key.clone(), restarts: self.progress.restarts });
         }
         if self.is_started_told
-            && let Some(is_healthy) = self.health.look(&self.assignment, &self.dir.run(), now_ms, health_every_ms)
+            && let Some(is_healthy) =
+                self.health.look(&self.assignment, &self.dir.run(), now_ms, health_every_ms)
         {
             seen.push(Observation::Health { key, is_healthy });
         }
@@ -330,7 +344,8 @@ impl Cage {
 
     /// A program that ended between two looks did start: nobody hears of an end without its beginning.
     fn tell_short_life(&mut self, seen: &mut Vec<Observation>) {
-        let ran = Report::read(&self.dir.run()).is_ok_and(|report| !matches!(report.exit, Exit::LaunchError(_)));
+        let ran =
+            Report::read(&self.dir.run()).is_ok_and(|report| !matches!(report.exit, Exit::LaunchError(_)));
         if ran && !self.is_started_told {
             self.is_started_told = true;
             seen.push(Observation::Started { key: self.assignment.key(), restarts: self.progress.restarts });
@@ -381,9 +396,9 @@ impl Cage {
                 Ok(())
             }
             Err(error) => {
+                self.progress.refusal = Some(error.to_string());
                 self.bury(now_ms)?;
-                self.told_ms = Some(now_ms);
-                seen.push(Observation::Refused { key: self.assignment.key(), reason: error.to_string() });
+                self.tell_end(now_ms, seen);
                 Ok(())
             }
         }
@@ -403,10 +418,14 @@ impl Cage {
             return;
         }
         self.told_ms = Some(now_ms);
-        let key = self.assignment.key();
-        seen.push(match account::cage_report(&self.assignment, &self.dir) {
-            Ok(report) => Observation::Ended { key, report: Box::new(report), restarts: self.progress.restarts },
-            Err(reason) => Observation::Refused { key, reason },
+        let (key, restarts) = (self.assignment.key(), self.progress.restarts);
+        let report = match &self.progress.refusal {
+            Some(reason) => Err(reason.clone()),
+            None => account::cage_report(&self.assignment, &self.dir),
+        };
+        seen.push(match report {
+            Ok(report) => Observation::Ended { key, report: Box::new(report), restarts },
+            Err(reason) => Observation::Refused { key, reason, restarts },
         });
     }
 }

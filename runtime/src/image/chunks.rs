@@ -80,7 +80,10 @@ mod tests {
                 flipped[3] ^= 1;
                 assert!(!verify_chunk(&top, size, index as u32, &flipped, &proof));
                 for other in (0..chunks as u32).filter(|other| *other != index as u32) {
-                    assert!(!verify_chunk(&top, size, other, chunk, &proof), "{index} passed for {other} of {chunks}");
+                    assert!(
+                        !verify_chunk(&top, size, other, chunk, &proof),
+                        "{index} passed for {other} of {chunks}"
+                    );
                 }
                 assert!(!verify_chunk(&top, size, chunks as u32, chunk, &proof));
                 let mut longer = proof.clone();

@@ -122,7 +122,11 @@ impl Descriptor {
             ImageKind::Oci => (2..=limits::LAYERS_MAX + 2).contains(&self.blobs.len()),
         };
         if !fits {
-            return Err(format!("{} blobs of these sizes do not make a {:?} image", self.blobs.len(), self.kind));
+            return Err(format!(
+                "{} blobs of these sizes do not make a {:?} image",
+                self.blobs.len(),
+                self.kind
+            ));
         }
         if let Some(blob) = self.blobs.iter().find(|blob| blob.size > limits::BLOB_BYTES_MAX) {
             return Err(format!("blob {} is larger than {} bytes", blob.digest, limits::BLOB_BYTES_MAX));

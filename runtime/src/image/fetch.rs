@@ -69,7 +69,9 @@ impl Fetch {
             return Err(refuse("its proof does not lead to the blob's chunk root"));
         }
         let path = self.stage.blob_path(blob);
-        part.file.write_all_at(&chunk.bytes, u64::from(index) * limits::CHUNK_BYTES as u64).at("write", &path)?;
+        part.file
+            .write_all_at(&chunk.bytes, u64::from(index) * limits::CHUNK_BYTES as u64)
+            .at("write", &path)?;
         part.have[index as usize] = true;
         Ok(())
     }
@@ -77,7 +79,11 @@ impl Fetch {
     /// Imports the fetched image. Every blob is hashed whole, and the descriptor is derived again and compared.
     pub fn finish(mut self) -> Result<Image> {
         if let Some((blob, index)) = self.missing(1).first() {
-            return Err(Error::AcceptChunk { blob: *blob, index: *index, reason: "it has not arrived yet".to_owned() });
+            return Err(Error::AcceptChunk {
+                blob: *blob,
+                index: *index,
+                reason: "it has not arrived yet".to_owned(),
+            });
         }
         for part in self.parts.values() {
             self.stage.adopt_blob(part.blob.digest, part.blob.size)?;

@@ -18,11 +18,19 @@ use crate::limits;
 #[derive(Debug)]
 pub(crate) enum Request {
     Dir,
-    File { size: u64 },
-    Symlink { target: Vec<u8> },
-    HardLink { target: ImagePath },
+    File {
+        size: u64,
+    },
+    Symlink {
+        target: Vec<u8>,
+    },
+    HardLink {
+        target: ImagePath,
+    },
     /// Hide `name` of the layers below.
-    Whiteout { name: Vec<u8> },
+    Whiteout {
+        name: Vec<u8>,
+    },
     /// Hide everything the layers below have in this directory.
     Opaque,
 }
@@ -72,7 +80,10 @@ impl<R: Read> Read for Meter<R> {
         let mut tally = self.tally.borrow_mut();
         tally.0 += got as u64;
         if tally.0 > self.bytes_max {
-            return Err(io::Error::other(format!("inflates to more than the {} bytes allowed", self.bytes_max)));
+            return Err(io::Error::other(format!(
+                "inflates to more than the {} bytes allowed",
+                self.bytes_max
+            )));
         }
         tally.1.raw(&buffer[..got]);
         Ok(got)
@@ -163,7 +174,8 @@ impl Extension {
         while !bytes.is_empty() {
             let malformed = || "malformed PAX record".to_owned();
             let space = bytes.iter().take(20).position(|byte| *byte == b' ').ok_or_else(malformed)?;
-            let length = std::str::from_utf8(&bytes[..space]).ok().and_then(|text| text.parse::<usize>().ok());
+            let length =
+                std::str::from_utf8(&bytes[..space]).ok().and_then(|text| text.parse::<usize>().ok());
             let length = length.filter(|n| (space + 2..=bytes.len()).contains(n)).ok_or_else(malformed)?;
             let record = bytes[space + 1..length].strip_suffix(b"\n").ok_or_else(malformed)?;
             let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(malformed)?;
@@ -175,7 +187,9 @@ impl Extension {
                     let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                     self.size = Some(size.ok_or_else(malformed)?);
                 }
-                _ if key.starts_with(b"GNU.sparse.") => return Err("sparse files are not accepted".to_owned()),
+                _ if key.starts_with(b"GNU.sparse.") => {
+                    return Err("sparse files are not accepted".to_owned());
+                }
                 // Times, owners and extended attributes: none of them survives normalisation.
                 _ => {}
             }
@@ -215,7 +229,9 @@ fn parse_entry<R: Read>(
         }
         EntryType::Link => {
             let target = link().ok_or("hard link without a target")?;
-            Request::HardLink { target: ImagePath::parse(&target).map_err(|why| format!("hard link target: {why}"))? }
+            Request::HardLink {
+                target: ImagePath::parse(&target).map_err(|why| format!("hard link target: {why}"))?,
+            }
         }
         EntryType::Char | EntryType::Block => return Err("device nodes are not accepted".to_owned()),
         EntryType::Fifo => return Err("FIFOs are not accepted".to_owned()),

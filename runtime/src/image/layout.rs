@@ -23,7 +23,10 @@ pub(crate) struct Layout {
 enum Form {
     Directory,
     /// Offset and size of every regular file in the archive.
-    Tar { archive: Arc<File>, files: BTreeMap<String, (u64, u64)> },
+    Tar {
+        archive: Arc<File>,
+        files: BTreeMap<String, (u64, u64)>,
+    },
 }
 
 /// A part of a file, read without moving the file's own position.
@@ -74,7 +77,9 @@ impl Layout {
         if file.read_at(&mut magic, 0).is_ok_and(|n| n == 4)
             && (magic.starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd])
         {
-            return Err(refuse("the archive is compressed: decompress it first (gzip -d, zstd -d)".to_owned()));
+            return Err(refuse(
+                "the archive is compressed: decompress it first (gzip -d, zstd -d)".to_owned(),
+            ));
         }
         let mut files = BTreeMap::new();
         let mut archive = tar::Archive::new(&file);
@@ -115,7 +120,10 @@ impl Layout {
             return Err(self.refuse(format!("{name} has {size} bytes, at most {bytes_max} are allowed")));
         }
         let mut bytes = Vec::new();
-        reader.take(bytes_max).read_to_end(&mut bytes).map_err(|error| self.refuse(format!("{name}: {error}")))?;
+        reader
+            .take(bytes_max)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.refuse(format!("{name}: {error}")))?;
         Ok(bytes)
     }
 
@@ -129,7 +137,9 @@ impl Layout {
         let marker: Marker =
             serde_json::from_slice(&bytes).map_err(|error| self.refuse(format!("oci-layout: {error}")))?;
         if marker.image_layout_version != "1.0.0" {
-            return Err(self.refuse(format!("layout version {:?}, expected \"1.0.0\"", marker.image_layout_version)));
+            return Err(
+                self.refuse(format!("layout version {:?}, expected \"1.0.0\"", marker.image_layout_version))
+            );
         }
         Ok(())
     }
@@ -146,7 +156,11 @@ impl Layout {
     pub(crate) fn read_document(&self, link: &Link) -> Result<Vec<u8>> {
         let refuse = |reason: String| Error::ImportBlob { blob: link.digest, reason };
         if link.size > limits::MANIFEST_BYTES_MAX {
-            return Err(refuse(format!("{} bytes, at most {} are allowed", link.size, limits::MANIFEST_BYTES_MAX)));
+            return Err(refuse(format!(
+                "{} bytes, at most {} are allowed",
+                link.size,
+                limits::MANIFEST_BYTES_MAX
+            )));
         }
         let (reader, _) = self.open_blob(&link.digest)?;
         let mut bytes = Vec::new();
@@ -194,7 +208,9 @@ impl Layout {
                 found.insert(link.digest, link.clone());
             } else if link.is_index() && link.may_be_ours() {
                 if depth == limits::INDEX_DEPTH_MAX {
-                    return Err(self.refuse(format!("indexes nested deeper than {}", limits::INDEX_DEPTH_MAX)));
+                    return Err(
+                        self.refuse(format!("indexes nested deeper than {}", limits::INDEX_DEPTH_MAX))
+                    );
                 }
                 let refuse = |reason| Error::ImportBlob { blob: link.digest, reason };
                 let nested = Index::parse(&self.read_document(link)?).map_err(refuse)?;

@@ -18,9 +18,9 @@ mod unpack;
 
 pub use descriptor::{BlobRef, Descriptor, ImageKind, RunConfig};
 pub use fetch::Fetch;
+pub(crate) use layout::open_regular;
 pub use pack::{PackSpec, pack};
 pub use reference::Reference;
-pub(crate) use layout::open_regular;
 pub use store::{Chunk, Image, ImageStore};
 
 #[cfg(test)]

@@ -120,7 +120,10 @@ impl Manifest {
             return Err(format!("manifest is of an artifact ({artifact:?}), not of an image"));
         }
         if !CONFIG_TYPES.contains(&manifest.config.media_type.as_str()) {
-            return Err(format!("config has media type {:?}, not that of an image", manifest.config.media_type));
+            return Err(format!(
+                "config has media type {:?}, not that of an image",
+                manifest.config.media_type
+            ));
         }
         if manifest.config.size > limits::CONFIG_BYTES_MAX {
             return Err(format!("config is larger than {} bytes", limits::CONFIG_BYTES_MAX));
@@ -133,7 +136,11 @@ impl Manifest {
                 return Err(format!("layer {} has unknown media type {:?}", layer.digest, layer.media_type));
             }
             if layer.size > limits::BLOB_BYTES_MAX {
-                return Err(format!("layer {} is larger than {} bytes", layer.digest, limits::BLOB_BYTES_MAX));
+                return Err(format!(
+                    "layer {} is larger than {} bytes",
+                    layer.digest,
+                    limits::BLOB_BYTES_MAX
+                ));
             }
         }
         Ok(manifest)
@@ -177,7 +184,10 @@ impl ImageConfig {
     pub(crate) fn parse(bytes: &[u8], layers: usize) -> Result<Self, String> {
         let raw: RawConfig = json(bytes, "config")?;
         if raw.os != "linux" || raw.architecture != "amd64" {
-            return Err(format!("image is for {}/{}, this network runs linux/amd64", raw.os, raw.architecture));
+            return Err(format!(
+                "image is for {}/{}, this network runs linux/amd64",
+                raw.os, raw.architecture
+            ));
         }
         if raw.rootfs.kind != "layers" {
             return Err(format!("rootfs type is {:?}, expected \"layers\"", raw.rootfs.kind));

@@ -47,7 +47,9 @@ pub fn pack(spec: &PackSpec, into: &Path) -> Result<Digest> {
         check_static(source).map_err(refuse)?;
         layer.add(source, Path::new(name), Some(0o755))?;
         if config.entrypoint.is_empty() {
-            let name = name.to_str().ok_or_else(|| refuse("its name is not UTF-8: state an entrypoint".to_owned()))?;
+            let name = name
+                .to_str()
+                .ok_or_else(|| refuse("its name is not UTF-8: state an entrypoint".to_owned()))?;
             config.entrypoint = vec![format!("/{name}")];
         }
     }
@@ -56,7 +58,13 @@ pub fn pack(spec: &PackSpec, into: &Path) -> Result<Digest> {
     write_documents(into, &blobs, &config, layer_digest, layer_size)
 }
 
-fn write_documents(into: &Path, blobs: &Path, config: &RunConfig, layer: Digest, layer_size: u64) -> Result<Digest> {
+fn write_documents(
+    into: &Path,
+    blobs: &Path,
+    config: &RunConfig,
+    layer: Digest,
+    layer_size: u64,
+) -> Result<Digest> {
     let write_blob = |value: &serde_json::Value| -> Result<(Digest, usize)> {
         let bytes = serde_json::to_vec(value).expect("a JSON value has only string keys");
         let digest = digest_of(&bytes);
@@ -111,7 +119,8 @@ fn check_static(path: &Path) -> Result<(), String> {
     if header[..4] != *b"\x7fELF" || header[4..6] != [2, 1] || number(&header[18..20]) != 62 {
         return Err("it is neither a directory nor an x86-64 ELF binary".to_owned());
     }
-    let (table, entry_size, count) = (number(&header[32..40]), number(&header[54..56]), number(&header[56..58]));
+    let (table, entry_size, count) =
+        (number(&header[32..40]), number(&header[54..56]), number(&header[56..58]));
     for index in 0..count {
         let at = table.checked_add(index * entry_size).ok_or("it is not a whole ELF file")?;
         if number(&read(&file, at, 4)?) as u32 == PT_INTERP {
@@ -178,7 +187,8 @@ impl LayerWriter {
     /// Adds one file, directory or symlink. `forced_mode` follows symlinks: it is for the one binary a user named.
     fn add(&mut self, from: &Path, to: &Path, forced_mode: Option<u32>) -> Result<()> {
         let follow = forced_mode.is_some();
-        let metadata = if follow { fs::metadata(from) } else { fs::symlink_metadata(from) }.at("read", from)?;
+        let metadata =
+            if follow { fs::metadata(from) } else { fs::symlink_metadata(from) }.at("read", from)?;
         let kind = metadata.file_type();
         let mut header = tar::Header::new_gnu();
         header.set_mtime(0);
@@ -202,7 +212,10 @@ impl LayerWriter {
             self.builder.append_data(&mut header, to, &mut content).at("pack", from)
         } else {
             let name = String::from_utf8_lossy(from.as_os_str().as_bytes()).into_owned();
-            Err(Error::PackImage { path: from.to_path_buf(), reason: format!("{name} is a device, FIFO or socket") })
+            Err(Error::PackImage {
+                path: from.to_path_buf(),
+                reason: format!("{name} is a device, FIFO or socket"),
+            })
         }
     }
 

@@ -80,14 +80,18 @@ mod tests {
     #[test]
     fn every_form_prints_as_it_was_parsed() {
         let digest = crate::digest::digest_of(b"x");
-        for text in ["oci:/a/b.tar".into(), format!("oci:/a@b@{digest}"), "wasm:m.wat".into(), digest.to_string()] {
+        for text in
+            ["oci:/a/b.tar".into(), format!("oci:/a@b@{digest}"), "wasm:m.wat".into(), digest.to_string()]
+        {
             assert_eq!(text.parse::<Reference>().expect("a reference").to_string(), text);
         }
     }
 
     #[test]
     fn names_tags_and_malformed_digests_are_refused() {
-        for text in ["", "nginx", "nginx:latest", "oci:", "wasm:", "sha256:12", "oci:a@sha256:zz", "SHA256:00"] {
+        for text in
+            ["", "nginx", "nginx:latest", "oci:", "wasm:", "sha256:12", "oci:a@sha256:zz", "SHA256:00"]
+        {
             assert!(text.parse::<Reference>().is_err(), "{text:?} was accepted");
         }
         let upper = format!("sha256:{}", "A".repeat(64));

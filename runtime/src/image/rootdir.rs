@@ -12,7 +12,9 @@ use std::path::Path;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstatat, mkdirat, utimensat};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstatat, mkdirat, utimensat,
+};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
@@ -104,7 +106,8 @@ impl RootDir {
 
     /// Opens a directory of the image, following symlinks as a process chrooted into it would.
     pub(crate) fn open_dir(&self, path: &ImagePath) -> io::Result<OwnedFd> {
-        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+        let resolve =
+            ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV;
         let how = OpenHow::new().flags(DIR_FLAGS).resolve(resolve);
         // EAGAIN: the kernel saw a rename elsewhere while it resolved a `..` of a symlink; asking again is the cure.
         for _ in 0..64 {
@@ -192,7 +195,12 @@ pub(crate) fn symlink_at(dir: impl AsFd, name: &OsStr, target: &[u8]) -> io::Res
     Ok(symlinkat(OsStr::from_bytes(target), dir, name)?)
 }
 
-pub(crate) fn hard_link_at(from: impl AsFd, from_name: &OsStr, to: impl AsFd, name: &OsStr) -> io::Result<()> {
+pub(crate) fn hard_link_at(
+    from: impl AsFd,
+    from_name: &OsStr,
+    to: impl AsFd,
+    name: &OsStr,
+) -> io::Result<()> {
     Ok(linkat(from, from_name, to, name, AtFlags::empty())?)
 }
 

@@ -26,7 +26,8 @@ pub(crate) struct Stage {
 
 /// Takes an exclusive lock on a file, made if missing.
 pub(crate) fn lock_file(path: &Path, wait: bool) -> Result<Option<Flock<File>>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).at("open lock", path)?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).at("open lock", path)?;
     let how = if wait { FlockArg::LockExclusive } else { FlockArg::LockExclusiveNonblock };
     match Flock::lock(file, how) {
         Ok(lock) => Ok(Some(lock)),

@@ -29,8 +29,8 @@ use super::oci::{Compression, ImageConfig, Manifest};
 use super::reference::Reference;
 use super::rootdir::RootDir;
 use super::stage::{Stage, lock_file};
-use super::unpack::{VerifiedLayer, unpack};
 use super::tree;
+use super::unpack::{VerifiedLayer, unpack};
 use crate::digest::{Digest, digest_of, hex_of};
 use crate::error::{AtPath, Error, Result};
 use crate::limits;
@@ -180,13 +180,17 @@ impl ImageStore {
         let manifest = Manifest::parse(&bytes).map_err(refuse(digest))?;
         for part in [&manifest.config].into_iter().chain(&manifest.layers) {
             if stage.blob(&part.digest).is_none_or(|blob| blob.size != part.size) {
-                return Err(refuse(part.digest)("missing, or its size is not what the manifest says".to_owned()));
+                return Err(refuse(part.digest)(
+                    "missing, or its size is not what the manifest says".to_owned(),
+                ));
             }
         }
         let bytes = stage.read_blob(&manifest.config.digest, limits::CONFIG_BYTES_MAX)?;
         let config =
             ImageConfig::parse(&bytes, manifest.layers.len()).map_err(refuse(manifest.config.digest))?;
-        let parts = [digest, manifest.config.digest].into_iter().chain(manifest.layers.iter().map(|link| link.digest));
+        let parts = [digest, manifest.config.digest]
+            .into_iter()
+            .chain(manifest.layers.iter().map(|link| link.digest));
         let descriptor = describe(stage, ImageKind::Oci, &parts.collect::<Vec<_>>(), config.run);
         check_expected(&descriptor, expected)?;
         let layers = manifest.layers.iter().zip(config.diff_ids).map(|(link, diff_id)| {
@@ -194,7 +198,8 @@ impl ImageStore {
             VerifiedLayer {
                 blob: link.digest,
                 size: link.size,
-                compression: Compression::of_media_type(&link.media_type).expect("Manifest::parse checked it"),
+                compression: Compression::of_media_type(&link.media_type)
+                    .expect("Manifest::parse checked it"),
                 diff_id,
                 file: Box::new(move || File::open(&path)),
             }
@@ -274,7 +279,10 @@ impl ImageStore {
         sync_dir(&self.root.join("images"))?;
         let kept: Vec<Image> = self.list()?;
         for blob in &gone.descriptor.blobs {
-            if !kept.iter().any(|image| image.descriptor.blobs.iter().any(|other| other.digest == blob.digest)) {
+            if !kept
+                .iter()
+                .any(|image| image.descriptor.blobs.iter().any(|other| other.digest == blob.digest))
+            {
                 for path in [self.blob_path(&blob.digest), self.leaves_path(&blob.digest)] {
                     std::fs::remove_file(&path).at("remove", &path)?;
                 }
@@ -295,7 +303,11 @@ impl ImageStore {
                 (image.descriptor.digest, digest_of(&module))
             }
         };
-        if recorded == found { Ok(()) } else { Err(Error::VerifyRootfs { image: image.descriptor.digest, recorded, found }) }
+        if recorded == found {
+            Ok(())
+        } else {
+            Err(Error::VerifyRootfs { image: image.descriptor.digest, recorded, found })
+        }
     }
 
     /// Whether the store holds this blob whole.
@@ -326,7 +338,8 @@ impl ImageStore {
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, u64::from(index) * limits::CHUNK_BYTES as u64).at("read", &path)?;
         let leaves = self.leaves(blob)?;
-        let proof = metanode_types::merkle::inclusion_path(&leaves, index as usize).ok_or_else(|| absent("chunk"))?;
+        let proof =
+            metanode_types::merkle::inclusion_path(&leaves, index as usize).ok_or_else(|| absent("chunk"))?;
         Ok(Chunk { bytes, proof })
     }
 

@@ -164,7 +164,7 @@ fn an_image_is_unpacked_with_whiteouts_links_and_normal_metadata() {
     assert_eq!(image.descriptor.config.argv(&["y".into()]), ["/bin/app", "y"]);
     assert_eq!(image.descriptor.config.workdir, "/srv");
     fixture.store.verify(&image).expect("unchanged");
-    assert_eq!(fixture.store.list().expect("list"), [image.clone()]);
+    assert_eq!(fixture.store.list().expect("list"), std::slice::from_ref(&image));
     fs::write(image.path.join("etc/stays"), "Y").expect("write");
     assert!(matches!(fixture.store.verify(&image), Err(Error::VerifyRootfs { .. })));
 }
@@ -256,7 +256,9 @@ fn long_names_come_from_extended_headers_and_bad_extensions_are_refused() {
     header.set_size(2);
     header.set_mode(0o644);
     builder.append_data(&mut header, &long, &b"ok"[..]).expect("tar");
-    builder.append_pax_extensions([("path", b"from-pax".as_slice()), ("SCHILY.xattr.user.x", b"1")]).expect("pax");
+    builder
+        .append_pax_extensions([("path", b"from-pax".as_slice()), ("SCHILY.xattr.user.x", b"1")])
+        .expect("pax");
     let mut header = tar::Header::new_ustar();
     header.set_path("short").expect("path");
     header.set_size(3);
@@ -267,7 +269,9 @@ fn long_names_come_from_extended_headers_and_bad_extensions_are_refused() {
     let image = fixture.store.import_oci(&fixture.layout(&[("", tar.clone(), tar)]), None).expect("import");
     assert_eq!(read(&image, &long), "ok");
     assert_eq!(read(&image, "from-pax"), "pax");
-    for record in [&b"9 size=1\n"[..], b"99 path=x\n", b"path=x\n", b"12 path=../x\n", b"x path=x\n", b"7 path\n"] {
+    for record in
+        [&b"9 size=1\n"[..], b"99 path=x\n", b"path=x\n", b"12 path=../x\n", b"x path=x\n", b"7 path\n"]
+    {
         let fixture = Fixture::new();
         let entry = (tar::EntryType::XHeader, "pax", record, 0o644);
         assert!(fixture.import(&[&[entry, (FILE, "f", b"four", 0o644)]]).is_err(), "{record:?} was accepted");
@@ -279,7 +283,10 @@ fn long_names_come_from_extended_headers_and_bad_extensions_are_refused() {
 fn corrupt_truncated_and_missing_blobs_are_named_and_leave_nothing() {
     let entries: &[Entry<'_>] = &[(FILE, "f", b"contents", 0o644)];
     let blob_names = |layout: &Path| -> Vec<PathBuf> {
-        fs::read_dir(layout.join("blobs/sha256")).expect("dir").map(|entry| entry.expect("entry").path()).collect()
+        fs::read_dir(layout.join("blobs/sha256"))
+            .expect("dir")
+            .map(|entry| entry.expect("entry").path())
+            .collect()
     };
     let fixture = Fixture::new();
     for index in 0..3 {
@@ -338,7 +345,11 @@ fn documents_that_mislead_are_refused() {
         ("image.manifest.v1", "image.other.v1", "no linux/amd64 image"),
         ("\"sha256:", "\"sha512:", "not a content digest"),
         ("\"manifests\":[", "\"manifests\":[{},", "missing field"),
-        ("\"size\":", "\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"},\"size\":", "no linux/amd64 image"),
+        (
+            "\"size\":",
+            "\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"},\"size\":",
+            "no linux/amd64 image",
+        ),
     ] {
         assert!(index.contains(from), "{from} is not in the index");
         fs::write(good.join("index.json"), index.replacen(from, to, 1)).expect("index");
@@ -353,7 +364,8 @@ fn documents_that_mislead_are_refused() {
 #[test]
 fn nested_indexes_selection_and_archives_of_layouts_work() {
     let fixture = Fixture::new();
-    let (a, b) = (fixture.plain(&[&[(FILE, "a", b"1", 0o644)]]), fixture.plain(&[&[(FILE, "b", b"2", 0o644)]]));
+    let (a, b) =
+        (fixture.plain(&[&[(FILE, "a", b"1", 0o644)]]), fixture.plain(&[&[(FILE, "b", b"2", 0o644)]]));
     for blob in fs::read_dir(b.join("blobs/sha256")).expect("dir") {
         let blob = blob.expect("entry");
         fs::copy(blob.path(), a.join("blobs/sha256").join(blob.file_name())).expect("copy");
@@ -378,7 +390,14 @@ fn nested_indexes_selection_and_archives_of_layouts_work() {
     assert_eq!(read(&nested, "b"), "2");
     let squeezed = fixture.dir.path().join("layout.tgz");
     fs::write(&squeezed, gzip(&fs::read(&archive).expect("tar"))).expect("file");
-    assert!(fixture.store.import_oci(&squeezed, None).expect_err("gz").to_string().contains("decompress it first"));
+    assert!(
+        fixture
+            .store
+            .import_oci(&squeezed, None)
+            .expect_err("gz")
+            .to_string()
+            .contains("decompress it first")
+    );
 }
 
 #[test]
@@ -404,7 +423,8 @@ fn packing_is_deterministic_and_its_image_imports() {
     assert_eq!(fs::metadata(image.path.join("bin/app")).expect("file").permissions().mode() & 0o7777, 0o755);
     let refused = |source: &Path| {
         let spec = PackSpec { source: source.to_path_buf(), config: RunConfig::default() };
-        pack(&spec, &tempfile::tempdir_in(fixture.dir.path()).expect("dir").keep().join("out")).expect_err("refused")
+        pack(&spec, &tempfile::tempdir_in(fixture.dir.path()).expect("dir").keep().join("out"))
+            .expect_err("refused")
     };
     assert!(refused(Path::new("/bin/sh")).to_string().contains("dynamically linked"));
     assert!(refused(&source.join("bin/app")).to_string().contains("ELF"));
@@ -444,9 +464,14 @@ fn modules_are_images_in_either_form() {
     let binary = fixture.dir.path().join("m.wasm");
     fs::write(&binary, &module).expect("file");
     assert_eq!(fixture.store.import_wasm(&binary).expect("import"), image);
-    for bad in [&b"(module"[..], b"\0asm", b"\0asm\x01\0\0\0\xff", b"\0asm\x0d\0\x01\0", b"\xff\xfe", b"(component)"] {
+    for bad in
+        [&b"(module"[..], b"\0asm", b"\0asm\x01\0\0\0\xff", b"\0asm\x0d\0\x01\0", b"\xff\xfe", b"(component)"]
+    {
         fs::write(&binary, bad).expect("file");
-        assert!(matches!(fixture.store.import_wasm(&binary), Err(Error::ImportModule { .. })), "{bad:?} was accepted");
+        assert!(
+            matches!(fixture.store.import_wasm(&binary), Err(Error::ImportModule { .. })),
+            "{bad:?} was accepted"
+        );
     }
     let shared = "(module (memory 1 2 shared))";
     fs::write(&text, shared).expect("file");

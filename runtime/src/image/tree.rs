@@ -24,7 +24,9 @@ pub(crate) fn rootfs_digest(root: &RootDir) -> io::Result<Digest> {
             NodeKind::Dir => b"d",
             NodeKind::File => b"f",
             NodeKind::Symlink => b"l",
-            NodeKind::Special => return Err(io::Error::other("a device, FIFO or socket in a root filesystem")),
+            NodeKind::Special => {
+                return Err(io::Error::other("a device, FIFO or socket in a root filesystem"));
+            }
         });
         hasher.field(name.as_bytes());
         hasher.number(u64::from(rootdir::stat_at(dir, name)?.st_mode & 0o7777));

@@ -51,7 +51,8 @@ pub(crate) fn unpack(layers: &[VerifiedLayer], into: &Path) -> Result<Digest> {
             return Err(fault((String::new(), reason)));
         }
         for (dir, name) in hidden {
-            hide(&root, &dir, name.as_deref()).map_err(|error| fault((format!("{dir:?}"), error.to_string())))?;
+            hide(&root, &dir, name.as_deref())
+                .map_err(|error| fault((format!("{dir:?}"), error.to_string())))?;
         }
         // The first pass charged the budget; the second reads the same bytes.
         read(&mut Budget::default(), &mut |entry, content| write(&root, entry, content)).map_err(fault)?;
@@ -68,7 +69,9 @@ fn hide(root: &RootDir, dir: &rootdir::ImagePath, name: Option<&[u8]>) -> io::Re
     let dir = match root.open_dir(dir) {
         Ok(dir) => dir,
         // Hiding what is not there: some builders do that.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     match name {
@@ -123,7 +126,8 @@ fn write_entry(root: &RootDir, entry: &LayerEntry, content: &mut dyn Read) -> io
             rootdir::symlink_at(&dir, name, target)
         }
         Request::HardLink { target } => {
-            let (from_parent, from_name) = target.split().ok_or_else(|| io::Error::other("hard link to the root"))?;
+            let (from_parent, from_name) =
+                target.split().ok_or_else(|| io::Error::other("hard link to the root"))?;
             let missing = |error| io::Error::other(format!("hard link target: {error}"));
             let from = root.open_dir(&from_parent).map_err(missing)?;
             let from_stat = rootdir::stat_at(&from, from_name).map_err(missing)?;

@@ -127,7 +127,10 @@ pub enum Action {
 pub fn backoff_ms(failures: u32) -> u64 {
     match failures {
         0 => 0,
-        n => BACKOFF_BASE_MS.checked_shl(n - 1).filter(|ms| *ms >> (n - 1) == BACKOFF_BASE_MS).unwrap_or(u64::MAX),
+        n => BACKOFF_BASE_MS
+            .checked_shl(n - 1)
+            .filter(|ms| *ms >> (n - 1) == BACKOFF_BASE_MS)
+            .unwrap_or(u64::MAX),
     }
     .min(BACKOFF_CAP_MS)
 }
@@ -162,13 +165,20 @@ pub fn plan(desired: Desired<'_>, observed: &[Observed], now_ms: u64) -> Vec<Act
                 }
             }
             Phase::Ended { reported, .. } if stale.is_some() => {
-                actions.push(if reported { Action::CleanUp(cage.key.clone()) } else { Action::Report(cage.key.clone()) });
+                actions.push(if reported {
+                    Action::CleanUp(cage.key.clone())
+                } else {
+                    Action::Report(cage.key.clone())
+                });
             }
             Phase::Ended { at_ms, reported } => {
                 if !reported {
                     actions.push(Action::Report(cage.key.clone()));
                 }
-                if !cage.is_job && is_due(at_ms, backoff_ms(cage.failures), now_ms) && !blocked(&cage.key, observed) {
+                if !cage.is_job
+                    && is_due(at_ms, backoff_ms(cage.failures), now_ms)
+                    && !blocked(&cage.key, observed)
+                {
                     restarts.push(Action::Restart(cage.key.clone()));
                 }
             }

@@ -55,14 +55,20 @@ fn jobs_run_once_and_services_pause_longer_each_time() {
     assert_eq!(plan(Desired::Final(&job), &[cage(1, true, ENDED)], 1 << 40), []);
     let service = [wanted(1, false)];
     let mut crashed = cage(1, false, ENDED);
-    for (failures, pause) in [(0, 0), (1, 1000), (2, 2000), (3, 4000), (7, 60_000), (80, 60_000), (u32::MAX, 60_000)] {
+    for (failures, pause) in
+        [(0, 0), (1, 1000), (2, 2000), (3, 4000), (7, 60_000), (80, 60_000), (u32::MAX, 60_000)]
+    {
         crashed.failures = failures;
         assert_eq!(backoff_ms(failures), pause);
         let restart = [Action::Restart(key(0, 0, 1))];
         assert_eq!(plan(Desired::Final(&service), &[crashed.clone()], 1000 + pause), restart);
         if pause > 0 {
             assert_eq!(plan(Desired::Final(&service), &[crashed.clone()], 999 + pause), []);
-            assert_eq!(plan(Desired::Final(&service), &[crashed.clone()], 5), restart, "a clock set back blocks nothing");
+            assert_eq!(
+                plan(Desired::Final(&service), &[crashed.clone()], 5),
+                restart,
+                "a clock set back blocks nothing"
+            );
         }
     }
     assert_eq!(count_failures(5, STABLE_MS - 1), 6);
@@ -75,8 +81,17 @@ fn apply(actions: &[Action], observed: &mut Vec<Observed>, now_ms: u64) {
         let find = |key: &CageKey| observed.iter().position(|cage| cage.key == *key).expect("it exists");
         match action {
             Action::Start(wanted) => {
-                assert!(observed.iter().all(|cage| cage.key != wanted.key), "{} is started twice", wanted.key);
-                observed.push(Observed { key: wanted.key.clone(), is_job: wanted.is_job, phase: LIVE, failures: 0 });
+                assert!(
+                    observed.iter().all(|cage| cage.key != wanted.key),
+                    "{} is started twice",
+                    wanted.key
+                );
+                observed.push(Observed {
+                    key: wanted.key.clone(),
+                    is_job: wanted.is_job,
+                    phase: LIVE,
+                    failures: 0,
+                });
             }
             Action::Restart(key) => {
                 let at = find(key);
@@ -89,17 +104,24 @@ fn apply(actions: &[Action], observed: &mut Vec<Observed>, now_ms: u64) {
             }
             Action::Adopt(key) => {
                 let at = find(key);
-                let Phase::Live { stopping, .. } = observed[at].phase else { panic!("adopting what has ended") };
+                let Phase::Live { stopping, .. } = observed[at].phase else {
+                    panic!("adopting what has ended")
+                };
                 observed[at].phase = Phase::Live { stopping, adopted: true };
             }
             Action::Report(key) => {
                 let at = find(key);
-                let Phase::Ended { at_ms, reported: false } = observed[at].phase else { panic!("nothing to report") };
+                let Phase::Ended { at_ms, reported: false } = observed[at].phase else {
+                    panic!("nothing to report")
+                };
                 observed[at].phase = Phase::Ended { at_ms, reported: true };
             }
             Action::CleanUp(key) => {
                 let at = find(key);
-                assert!(matches!(observed[at].phase, Phase::Ended { reported: true, .. }), "removing what is not told");
+                assert!(
+                    matches!(observed[at].phase, Phase::Ended { reported: true, .. }),
+                    "removing what is not told"
+                );
                 observed.remove(at);
             }
         }
@@ -138,7 +160,10 @@ fn worlds() -> impl Strategy<Value = Vec<Observed>> {
 }
 
 fn desires() -> impl Strategy<Value = Option<Vec<Wanted>>> {
-    prop::option::of(prop::collection::vec((keys(), any::<bool>()).prop_map(|(key, is_job)| Wanted { key, is_job }), 0..8))
+    prop::option::of(prop::collection::vec(
+        (keys(), any::<bool>()).prop_map(|(key, is_job)| Wanted { key, is_job }),
+        0..8,
+    ))
 }
 
 proptest! {

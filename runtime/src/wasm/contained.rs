@@ -131,7 +131,8 @@ pub fn run_contained(job: &WasmJob) -> Result<(Report, WasmVerdict)> {
 /// The whole of `metanode __wasm --spec FILE`: reads a [`WasmJob`], runs it, leaves report and verdict in its directory.
 pub fn run_shim(spec: &Path) -> Result<()> {
     let bytes = read_input(spec)?;
-    let job: WasmJob = serde_json::from_slice(&bytes).map_err(std::io::Error::other).at("read WASM job", spec)?;
+    let job: WasmJob =
+        serde_json::from_slice(&bytes).map_err(std::io::Error::other).at("read WASM job", spec)?;
     run_contained(&job).map(drop)
 }
 

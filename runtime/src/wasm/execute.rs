@@ -1,5 +1,6 @@
 //! Owns one execution: compile, link, instantiate, run `_start`, and sum up.
-//! Refuses to blame the module for the host: memory the host could not give, or a wall clock that ran out, is `NoVerdict`.
+//! Refuses to blame the module for the host: memory the host could not give is `NoVerdict`,
+//! a wall clock that ran out is `TimedOut`, and neither says anything about the module.
 //! Invariant: the outcome is a function of spec, module and standard input; the writers only receive copies.
 
 use std::io::Write;
@@ -37,7 +38,12 @@ pub(super) struct Caps {
 }
 
 impl ResourceLimiter for Caps {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let total = self.memory_total + (desired as u64 - current as u64);
         if maximum.is_some_and(|maximum| desired > maximum) || total > self.memory_bytes {
             return Ok(false);
@@ -57,7 +63,12 @@ impl ResourceLimiter for Caps {
         Err(error)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= self.table_elements as usize && maximum.is_none_or(|maximum| desired <= maximum))
     }
 
@@ -122,7 +133,9 @@ fn run(store: &mut Store<Host>, module: &Module) -> Result<End> {
         // A start function or a data segment can trap, exit or run out of fuel just as `_start` can.
         Err(error) => return end_of(store, &error).ok_or_else(|| refuse(format!("{error:#}"))),
     };
-    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start").map_err(|error| refuse(format!("{error:#}")))?;
+    let start = instance
+        .get_typed_func::<(), ()>(&mut *store, "_start")
+        .map_err(|error| refuse(format!("{error:#}")))?;
     Ok(match start.call(&mut *store, ()) {
         Ok(()) => End::Exited { code: 0 },
         Err(error) => end_of(store, &error)
@@ -139,15 +152,15 @@ fn end_of(store: &mut Store<Host>, error: &wasmtime::Error) -> Option<End> {
         return Some(End::Exited { code: *code });
     }
     let trap = match error.downcast_ref::<Trap>()? {
-        Trap::Interrupt => {
-            return Some(End::NoVerdict { reason: "the wall-clock bound was reached".to_owned() });
-        }
+        Trap::Interrupt => return Some(End::TimedOut),
         Trap::OutOfFuel => TrapKind::OutOfFuel,
         Trap::StackOverflow => TrapKind::StackOverflow,
         Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapKind::MemoryFault,
         Trap::TableOutOfBounds | Trap::IndirectCallToNull | Trap::BadSignature => TrapKind::TableFault,
         Trap::UnreachableCodeReached => TrapKind::Unreachable,
-        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => TrapKind::Arithmetic,
+        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => {
+            TrapKind::Arithmetic
+        }
         _ => TrapKind::Other,
     };
     Some(End::Trapped { trap })
@@ -155,13 +168,14 @@ fn end_of(store: &mut Store<Host>, error: &wasmtime::Error) -> Option<End> {
 
 /// Interrupts the guest when the wall clock runs out; ends with the run.
 struct Watchdog {
-    stop: Option<mpsc::Sender<()>>,
+    stop: Option<mpsc::SyncSender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Watchdog {
     fn start(compiler: &wasmtime::Engine, wall_ms: u64) -> Self {
-        let (stop, stopped) = mpsc::channel();
+        // Nothing is ever sent: dropping the sender is the message.
+        let (stop, stopped) = mpsc::sync_channel(0);
         let compiler = compiler.weak();
         let thread = std::thread::spawn(move || {
             if stopped.recv_timeout(Duration::from_millis(wall_ms)) == Err(mpsc::RecvTimeoutError::Timeout)

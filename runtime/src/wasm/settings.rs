@@ -16,7 +16,8 @@ const GROW_FUEL_PER_PAGE: u8 = 255;
 
 /// The compiler and runtime of one run.
 pub(crate) fn compiler() -> wasmtime::Result<Compiler> {
-    let variable = VariableOperatorCost { memory_grow_per_page: GROW_FUEL_PER_PAGE, ..VariableOperatorCost::new() };
+    let variable =
+        VariableOperatorCost { memory_grow_per_page: GROW_FUEL_PER_PAGE, ..VariableOperatorCost::new() };
     let mut config = Config::new();
     config
         // A stated target switches host feature detection off: the same code, hence the same frames, on every x86-64.

@@ -131,6 +131,8 @@ pub enum End {
         /// Which trap.
         trap: TrapKind,
     },
+    /// The wall-clock bound was reached; a faster host might have seen another end.
+    TimedOut,
     /// The host gave the run up; this says nothing about the module.
     NoVerdict {
         /// Why.
@@ -148,6 +150,7 @@ impl End {
             Self::Exited { code } => ExitStatus::Code(code.cast_signed()),
             Self::Trapped { trap: TrapKind::OutOfFuel } => ExitStatus::OutOfFuel,
             Self::Trapped { trap } => ExitStatus::Trap(short(trap.name())),
+            Self::TimedOut => ExitStatus::Timeout,
             Self::NoVerdict { reason } => ExitStatus::CageFailed(short(reason.as_str())),
         }
     }
@@ -189,7 +192,7 @@ impl WasmOutcome {
     /// Whether the outcome says something about the module, so that another run must give the same.
     #[must_use]
     pub fn has_verdict(&self) -> bool {
-        !matches!(self.end, End::NoVerdict { .. })
+        !matches!(self.end, End::TimedOut | End::NoVerdict { .. })
     }
 
     /// One digest over everything, to compare two runs.
@@ -200,6 +203,7 @@ impl WasmOutcome {
             End::Exited { code } => (0, code.to_string()),
             End::Trapped { trap } => (1, trap.name().to_owned()),
             End::NoVerdict { reason } => (2, reason.clone()),
+            End::TimedOut => (3, String::new()),
         };
         hasher.number(kind);
         hasher.field(detail.as_bytes());

@@ -157,7 +157,8 @@ impl Host {
     }
 
     pub(crate) fn fd_fdstat_set_flags(&mut self, fd: u32, flags: u32) -> Outcome {
-        let flags = u16::try_from(flags).ok().filter(|flags| flags & !abi::FDFLAGS_KNOWN == 0).ok_or(Errno::Inval)?;
+        let flags =
+            u16::try_from(flags).ok().filter(|flags| flags & !abi::FDFLAGS_KNOWN == 0).ok_or(Errno::Inval)?;
         self.descriptor(fd)?.flags = flags;
         Ok(())
     }
@@ -191,7 +192,13 @@ impl Host {
         self.fs.resize(ino, size)
     }
 
-    pub(crate) fn fd_filestat_set_times(&mut self, fd: u32, accessed: u64, modified: u64, flags: u32) -> Outcome {
+    pub(crate) fn fd_filestat_set_times(
+        &mut self,
+        fd: u32,
+        accessed: u64,
+        modified: u64,
+        flags: u32,
+    ) -> Outcome {
         let ino = self.descriptor(fd)?.ino().ok_or(Errno::Inval)?;
         self.set_times(ino, accessed, modified, flags)
     }
@@ -216,7 +223,13 @@ impl Host {
         guest.write_u32(out.checked_add(4).ok_or(Errno::Fault)?, PREOPEN_NAME.len() as u32)
     }
 
-    pub(crate) fn fd_prestat_dir_name(&mut self, guest: &mut Guest<'_>, fd: u32, out: u32, length: u32) -> Outcome {
+    pub(crate) fn fd_prestat_dir_name(
+        &mut self,
+        guest: &mut Guest<'_>,
+        fd: u32,
+        out: u32,
+        length: u32,
+    ) -> Outcome {
         if fd != PREOPEN || self.dir(fd)? != ROOT {
             return Err(Errno::Badf);
         }
@@ -226,7 +239,14 @@ impl Host {
         guest.write(out, PREOPEN_NAME)
     }
 
-    pub(crate) fn fd_seek(&mut self, guest: &mut Guest<'_>, fd: u32, delta: i64, whence: u32, out: u32) -> Outcome {
+    pub(crate) fn fd_seek(
+        &mut self,
+        guest: &mut Guest<'_>,
+        fd: u32,
+        delta: i64,
+        whence: u32,
+        out: u32,
+    ) -> Outcome {
         let (ino, position, _) = self.file(fd, 0)?;
         if self.descriptor(fd)?.base & rights::FD_SEEK == 0 && (whence != 1 || delta != 0) {
             return Err(Errno::Notcapable);
@@ -237,7 +257,8 @@ impl Host {
             2 => self.fs.file(ino)?.len() as u64,
             _ => return Err(Errno::Inval),
         };
-        let target = base.checked_add_signed(delta).filter(|at| i64::try_from(*at).is_ok()).ok_or(Errno::Inval)?;
+        let target =
+            base.checked_add_signed(delta).filter(|at| i64::try_from(*at).is_ok()).ok_or(Errno::Inval)?;
         self.set_position(fd, target)?;
         guest.write_u64(out, target)
     }
@@ -257,7 +278,14 @@ impl Host {
         Ok(())
     }
 
-    pub(crate) fn fd_read(&mut self, guest: &mut Guest<'_>, fd: u32, iovs: u32, count: u32, out: u32) -> Outcome {
+    pub(crate) fn fd_read(
+        &mut self,
+        guest: &mut Guest<'_>,
+        fd: u32,
+        iovs: u32,
+        count: u32,
+        out: u32,
+    ) -> Outcome {
         if matches!(self.descriptor(fd)?.object, Object::Stdin) {
             let (stdin, mut position) = (std::mem::take(&mut self.stdin), self.stdin_position);
             let read = read_into(guest, iovs, count, &stdin, position as u64);
@@ -288,7 +316,14 @@ impl Host {
         guest.write_u32(out, read)
     }
 
-    pub(crate) fn fd_write(&mut self, guest: &mut Guest<'_>, fd: u32, iovs: u32, count: u32, out: u32) -> Outcome {
+    pub(crate) fn fd_write(
+        &mut self,
+        guest: &mut Guest<'_>,
+        fd: u32,
+        iovs: u32,
+        count: u32,
+        out: u32,
+    ) -> Outcome {
         let stream = match self.descriptor(fd)?.object {
             Object::Stdin => return Err(Errno::Badf),
             Object::Stdout => Some(&mut self.stdout),
@@ -323,7 +358,14 @@ impl Host {
         guest.write_u32(out, written)
     }
 
-    fn write_file(&mut self, guest: &mut Guest<'_>, ino: Ino, iovs: u32, count: u32, at: u64) -> Outcome<u32> {
+    fn write_file(
+        &mut self,
+        guest: &mut Guest<'_>,
+        ino: Ino,
+        iovs: u32,
+        count: u32,
+        at: u64,
+    ) -> Outcome<u32> {
         let mut written = 0_u32;
         for index in 0..checked_count(count)? {
             let (pointer, length) = guest.iovec(iovs, index)?;
@@ -361,10 +403,8 @@ impl Host {
         let fresh = matches!(self.descriptor(fd)?.object, Object::Dir { listing: None, .. });
         if cookie == 0 || fresh {
             self.drop_listing(fd)?;
-            let mut entries = vec![
-                (b".".to_vec(), ino, filetype::DIRECTORY),
-                (b"..".to_vec(), ino, filetype::DIRECTORY),
-            ];
+            let mut entries =
+                vec![(b".".to_vec(), ino, filetype::DIRECTORY), (b"..".to_vec(), ino, filetype::DIRECTORY)];
             entries.extend(self.fs.list(ino)?);
             let charged = entries.iter().map(|(name, ..)| name.len() as u64 + 48).sum();
             self.fs.charge(charged)?;

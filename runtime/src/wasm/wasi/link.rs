@@ -89,13 +89,18 @@ fn link_process(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     define!(linker, poll_oneoff, |host, guest, subscriptions: u32, events: u32, count: u32, out: u32| {
         host.poll_oneoff(guest, subscriptions, events, count, out)
     });
-    define!(linker, random_get, |host, guest, buffer: u32, length: u32| host.random_get(guest, buffer, length));
+    define!(linker, random_get, |host, guest, buffer: u32, length: u32| host
+        .random_get(guest, buffer, length));
     define!(linker, sched_yield, |_host, _guest| Ok(()));
     define!(linker, proc_raise, |_host, _guest, _signal: u32| Err(Errno::Nosys));
-    linker.func_wrap(MODULE, "proc_exit", |mut caller: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
-        gate(&mut caller, |_, _| Ok(()))?;
-        Err(wasmtime::Error::new(Exit(code)))
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "proc_exit",
+        |mut caller: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
+            gate(&mut caller, |_, _| Ok(()))?;
+            Err(wasmtime::Error::new(Exit(code)))
+        },
+    )?;
     Ok(())
 }
 
@@ -110,13 +115,20 @@ fn link_descriptors(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     define!(linker, fd_datasync, |host, _guest, fd: u32| host.fd_sync(fd));
     define!(linker, fd_sync, |host, _guest, fd: u32| host.fd_sync(fd));
     define!(linker, fd_fdstat_get, |host, guest, fd: u32, out: u32| host.fd_fdstat_get(guest, fd, out));
-    define!(linker, fd_fdstat_set_flags, |host, _guest, fd: u32, flags: u32| host.fd_fdstat_set_flags(fd, flags));
+    define!(linker, fd_fdstat_set_flags, |host, _guest, fd: u32, flags: u32| host
+        .fd_fdstat_set_flags(fd, flags));
     define!(linker, fd_fdstat_set_rights, |host, _guest, fd: u32, base: u64, inheriting: u64| {
         host.fd_fdstat_set_rights(fd, base, inheriting)
     });
     define!(linker, fd_filestat_get, |host, guest, fd: u32, out: u32| host.fd_filestat_get(guest, fd, out));
-    define!(linker, fd_filestat_set_size, |host, _guest, fd: u32, size: u64| host.fd_filestat_set_size(fd, size));
-    define!(linker, fd_filestat_set_times, |host, _guest, fd: u32, accessed: u64, modified: u64, flags: u32| {
+    define!(linker, fd_filestat_set_size, |host, _guest, fd: u32, size: u64| host
+        .fd_filestat_set_size(fd, size));
+    define!(linker, fd_filestat_set_times, |host,
+                                            _guest,
+                                            fd: u32,
+                                            accessed: u64,
+                                            modified: u64,
+                                            flags: u32| {
         host.fd_filestat_set_times(fd, accessed, modified, flags)
     });
     define!(linker, fd_prestat_get, |host, guest, fd: u32, out: u32| host.fd_prestat_get(guest, fd, out));
@@ -154,56 +166,83 @@ fn link_paths(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     define!(linker, path_create_directory, |host, guest, fd: u32, path: u32, length: u32| {
         host.path_create_directory(guest, fd, (path, length))
     });
-    define!(linker, path_filestat_get, |host, guest, fd: u32, lookup: u32, path: u32, length: u32, out: u32| {
+    define!(linker, path_filestat_get, |host,
+                                        guest,
+                                        fd: u32,
+                                        lookup: u32,
+                                        path: u32,
+                                        length: u32,
+                                        out: u32| {
         host.path_filestat_get(guest, fd, lookup, (path, length), out)
     });
-    define!(
-        linker,
-        path_filestat_set_times,
-        |host, guest, fd: u32, lookup: u32, path: u32, length: u32, accessed: u64, modified: u64, flags: u32| {
-            host.path_filestat_set_times(guest, fd, lookup, (path, length), (accessed, modified), flags)
-        }
-    );
-    define!(
-        linker,
-        path_link,
-        |host, guest, from_fd: u32, lookup: u32, from: u32, from_length: u32, to_fd: u32, to: u32, to_length: u32| {
-            host.path_link(guest, from_fd, lookup, (from, from_length), to_fd, (to, to_length))
-        }
-    );
-    define!(
-        linker,
-        path_open,
-        |host, guest, fd: u32, lookup: u32, path: u32, length: u32, oflags: u32, base: u64, inheriting: u64,
-         fdflags: u32, out: u32| {
-            let request = OpenRequest { lookup, oflags, base, inheriting, fdflags };
-            host.path_open(guest, fd, (path, length), &request, out)
-        }
-    );
-    define!(
-        linker,
-        path_readlink,
-        |host, guest, fd: u32, path: u32, length: u32, buffer: u32, buffer_length: u32, out: u32| {
-            host.path_readlink(guest, fd, (path, length), (buffer, buffer_length), out)
-        }
-    );
+    define!(linker, path_filestat_set_times, |host,
+                                              guest,
+                                              fd: u32,
+                                              lookup: u32,
+                                              path: u32,
+                                              length: u32,
+                                              accessed: u64,
+                                              modified: u64,
+                                              flags: u32| {
+        host.path_filestat_set_times(guest, fd, lookup, (path, length), (accessed, modified), flags)
+    });
+    define!(linker, path_link, |host,
+                                guest,
+                                from_fd: u32,
+                                lookup: u32,
+                                from: u32,
+                                from_length: u32,
+                                to_fd: u32,
+                                to: u32,
+                                to_length: u32| {
+        host.path_link(guest, from_fd, lookup, (from, from_length), to_fd, (to, to_length))
+    });
+    define!(linker, path_open, |host,
+                                guest,
+                                fd: u32,
+                                lookup: u32,
+                                path: u32,
+                                length: u32,
+                                oflags: u32,
+                                base: u64,
+                                inheriting: u64,
+                                fdflags: u32,
+                                out: u32| {
+        let request = OpenRequest { lookup, oflags, base, inheriting, fdflags };
+        host.path_open(guest, fd, (path, length), &request, out)
+    });
+    define!(linker, path_readlink, |host,
+                                    guest,
+                                    fd: u32,
+                                    path: u32,
+                                    length: u32,
+                                    buffer: u32,
+                                    buffer_length: u32,
+                                    out: u32| {
+        host.path_readlink(guest, fd, (path, length), (buffer, buffer_length), out)
+    });
     define!(linker, path_remove_directory, |host, guest, fd: u32, path: u32, length: u32| {
         host.path_remove_directory(guest, fd, (path, length))
     });
-    define!(
-        linker,
-        path_rename,
-        |host, guest, from_fd: u32, from: u32, from_length: u32, to_fd: u32, to: u32, to_length: u32| {
-            host.path_rename(guest, from_fd, (from, from_length), to_fd, (to, to_length))
-        }
-    );
-    define!(
-        linker,
-        path_symlink,
-        |host, guest, target: u32, target_length: u32, fd: u32, path: u32, length: u32| {
-            host.path_symlink(guest, (target, target_length), fd, (path, length))
-        }
-    );
+    define!(linker, path_rename, |host,
+                                  guest,
+                                  from_fd: u32,
+                                  from: u32,
+                                  from_length: u32,
+                                  to_fd: u32,
+                                  to: u32,
+                                  to_length: u32| {
+        host.path_rename(guest, from_fd, (from, from_length), to_fd, (to, to_length))
+    });
+    define!(linker, path_symlink, |host,
+                                   guest,
+                                   target: u32,
+                                   target_length: u32,
+                                   fd: u32,
+                                   path: u32,
+                                   length: u32| {
+        host.path_symlink(guest, (target, target_length), fd, (path, length))
+    });
     define!(linker, path_unlink_file, |host, guest, fd: u32, path: u32, length: u32| {
         host.path_unlink_file(guest, fd, (path, length))
     });
@@ -213,11 +252,14 @@ fn link_paths(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 /// There are no sockets: an open descriptor is not one, and another is no descriptor.
 fn link_sockets(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     define!(linker, sock_accept, |host, _guest, fd: u32, _flags: u32, _out: u32| host.no_socket(fd));
-    define!(
-        linker,
-        sock_recv,
-        |host, _guest, fd: u32, _iovs: u32, _count: u32, _flags: u32, _length: u32, _out: u32| host.no_socket(fd)
-    );
+    define!(linker, sock_recv, |host,
+                                _guest,
+                                fd: u32,
+                                _iovs: u32,
+                                _count: u32,
+                                _flags: u32,
+                                _length: u32,
+                                _out: u32| host.no_socket(fd));
     define!(linker, sock_send, |host, _guest, fd: u32, _iovs: u32, _count: u32, _flags: u32, _out: u32| {
         host.no_socket(fd)
     });

@@ -129,7 +129,12 @@ impl MemFs {
         Ok(FileStat { ino, filetype: self.filetype(ino)?, links: node.links, size, accessed_ns, modified_ns })
     }
 
-    pub(crate) fn set_times(&mut self, ino: Ino, accessed_ns: Option<u64>, modified_ns: Option<u64>) -> Outcome {
+    pub(crate) fn set_times(
+        &mut self,
+        ino: Ino,
+        accessed_ns: Option<u64>,
+        modified_ns: Option<u64>,
+    ) -> Outcome {
         let node = self.node_mut(ino)?;
         node.accessed_ns = accessed_ns.unwrap_or(node.accessed_ns);
         node.modified_ns = modified_ns.unwrap_or(node.modified_ns);
@@ -146,7 +151,8 @@ impl MemFs {
         }
         let trimmed = path.iter().rposition(|byte| *byte != b'/').map_or(path, |last| &path[..=last]);
         let must_be_dir = trimmed.len() < path.len();
-        let mut pending: VecDeque<Vec<u8>> = trimmed.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
+        let mut pending: VecDeque<Vec<u8>> =
+            trimmed.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
         let (mut stack, mut links) = (vec![base], 0);
         while let Some(part) = pending.pop_front() {
             self.work += 1 + part.len() as u64;
@@ -279,7 +285,13 @@ impl MemFs {
     }
 
     /// Moves `from` to `to`, replacing what POSIX allows to be replaced.
-    pub(crate) fn rename(&mut self, from: &(Ino, Vec<u8>), node: Ino, to: &(Ino, Vec<u8>), old: Option<Ino>) -> Outcome {
+    pub(crate) fn rename(
+        &mut self,
+        from: &(Ino, Vec<u8>),
+        node: Ino,
+        to: &(Ino, Vec<u8>),
+        old: Option<Ino>,
+    ) -> Outcome {
         if old == Some(node) {
             return Ok(());
         }

@@ -43,7 +43,12 @@ impl Host {
         }
     }
 
-    pub(crate) fn path_create_directory(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Outcome {
+    pub(crate) fn path_create_directory(
+        &mut self,
+        guest: &mut Guest<'_>,
+        fd: u32,
+        path: (u32, u32),
+    ) -> Outcome {
         let (place, _) = self.free(guest, fd, path)?;
         self.fs.create_dir(place).map(drop)
     }
@@ -109,7 +114,8 @@ impl Host {
             return Err(Errno::Inval);
         }
         let allowed = self.descriptor(fd)?.inheriting;
-        let follow = lookup & abi::LOOKUP_SYMLINK_FOLLOW != 0 && !(has(abi::OFLAG_CREAT) && has(abi::OFLAG_EXCL));
+        let follow =
+            lookup & abi::LOOKUP_SYMLINK_FOLLOW != 0 && !(has(abi::OFLAG_CREAT) && has(abi::OFLAG_EXCL));
         let found = self.find(guest, fd, path, follow)?;
         let node = match found.node {
             Some(_) if has(abi::OFLAG_CREAT) && has(abi::OFLAG_EXCL) => return Err(Errno::Exist),
@@ -156,7 +162,12 @@ impl Host {
         guest.write_u32(out, take as u32)
     }
 
-    pub(crate) fn path_remove_directory(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Outcome {
+    pub(crate) fn path_remove_directory(
+        &mut self,
+        guest: &mut Guest<'_>,
+        fd: u32,
+        path: (u32, u32),
+    ) -> Outcome {
         let (place, node) = self.named(guest, fd, path)?;
         if !self.fs.is_dir(node) {
             return Err(Errno::Notdir);

@@ -47,18 +47,31 @@ impl Clock {
 }
 
 impl Host {
-    pub(crate) fn strings_sizes(guest: &mut Guest<'_>, strings: &[Vec<u8>], count: u32, bytes: u32) -> Outcome {
+    pub(crate) fn strings_sizes(
+        guest: &mut Guest<'_>,
+        strings: &[Vec<u8>],
+        count: u32,
+        bytes: u32,
+    ) -> Outcome {
         let total: usize = strings.iter().map(|text| text.len() + 1).sum();
         guest.write_u32(count, u32::try_from(strings.len()).map_err(|_| Errno::Inval)?)?;
         guest.write_u32(bytes, u32::try_from(total).map_err(|_| Errno::Inval)?)
     }
 
-    pub(crate) fn strings_get(guest: &mut Guest<'_>, strings: &[Vec<u8>], pointers: u32, buffer: u32) -> Outcome {
+    pub(crate) fn strings_get(
+        guest: &mut Guest<'_>,
+        strings: &[Vec<u8>],
+        pointers: u32,
+        buffer: u32,
+    ) -> Outcome {
         let (mut pointer, mut at) = (pointers, buffer);
         for text in strings {
             guest.write_u32(pointer, at)?;
             guest.write(at, text)?;
-            let end = u32::try_from(text.len()).ok().and_then(|length| at.checked_add(length)).ok_or(Errno::Fault)?;
+            let end = u32::try_from(text.len())
+                .ok()
+                .and_then(|length| at.checked_add(length))
+                .ok_or(Errno::Fault)?;
             guest.write(end, &[0])?;
             at = end.checked_add(1).ok_or(Errno::Fault)?;
             pointer = pointer.checked_add(4).ok_or(Errno::Fault)?;
