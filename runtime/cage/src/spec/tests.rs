@@ -34,7 +34,7 @@ fn unknown_and_missing_fields_are_named() {
         (GOOD.replace("\"state_dir\":\"/s\",", ""), "state_dir"),
         (GOOD.replace("\"empty\"", r#"{"dir":{"path":"/","writable":true}}"#), "writable"),
         (GOOD.replace("8388608", "-1"), "-1"),
-        ("[".repeat(100_000), "recursion"),
+        ("[".repeat(100_000), "invalid type"),
     ] {
         let error = CageSpec::from_json(text.as_bytes()).expect_err("refused").to_string();
         assert!(error.contains(word), "{word}: {error}");
