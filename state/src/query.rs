@@ -62,6 +62,8 @@ pub struct AgentAssignment {
     pub phase: RunPhase,
     /// Seed of the cage.
     pub seed: Digest,
+    /// Unix milliseconds at which a logical clock starts.
+    pub clock_ms: u64,
     /// Receipt of the assignment.
     pub receipt: ReceiptId,
 }
@@ -83,6 +85,7 @@ pub fn assignments_of(view: &View<'_>, node: &Address) -> Result<Vec<AgentAssign
             desired: if held.stop.is_some() { Desired::Stop } else { Desired::Run },
             phase: held.phase,
             seed: replica::seed(&d, r.id.index),
+            clock_ms: d.created_ms,
             receipt: held.receipt,
             replica: r.id,
             workload,

@@ -88,6 +88,7 @@ pub(crate) fn assign(
         workload: deployment.workload,
         image: workload.image.digest,
         seed: seed(deployment, r.id.index),
+        clock_ms: deployment.created_ms,
     };
     let subject = Subject::Replica(r.id.clone());
     held.receipt = draft.emit(subject, Digest::default(), r.digest(), ReceiptBody::Action(action))?;

@@ -1,1 +1,10 @@
-//! Laws and scenarios over whole blocks.
+//! Scenarios and laws over whole blocks: every block of every test is proposed, validated by re-execution, committed
+//! and audited.
+
+mod chain;
+mod deploys;
+mod ledger;
+mod nodes;
+mod payments;
+mod properties;
+mod reports;

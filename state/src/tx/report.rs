@@ -87,7 +87,7 @@ fn check_event(
             ensure(cage.image == image, Code::OtherImage, || {
                 format!("ran {}, assigned was {image}", cage.image)
             })?;
-            let inputs = inputs_digest(&d.workload, &replica::seed(d, report.replica.index));
+            let inputs = inputs_digest(&d.workload, &replica::seed(d, report.replica.index), d.created_ms);
             ensure(cage.inputs == inputs, Code::OtherImage, || "ran on other inputs than assigned".into())?;
             if let WorkloadKind::Job { timeout_ms } = w.kind {
                 let elapsed = now.saturating_sub(held.metered_ms).min(timeout_ms);

@@ -1,0 +1,232 @@
+//! Laws under random histories: money is conserved, receipts compose, nothing that runs is moved, execution is the
+//! same on every store, and cutting a history into other blocks pays the same.
+
+use super::chain::*;
+use crate::records::*;
+use crate::store::{MemStore, RocksStore, Store};
+use crate::*;
+use metanode_types::cage_report::ExitStatus;
+use metanode_types::ids::{Address, Digest, ReceiptId};
+use metanode_types::merkle;
+use metanode_types::params::{ChainParams, Usage};
+use metanode_types::quantity::Amount;
+use metanode_types::receipt::*;
+use metanode_types::tx::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+#[derive(Clone, Debug)]
+enum Op {
+    Pay(u8, u8, u128),
+    Register(u8, u32),
+    Heartbeat(u8),
+    Deploy {
+        who: u8,
+        name: usize,
+        replicas: u32,
+        job: bool,
+        cpu: u32,
+        deposit: u128,
+    },
+    Scale {
+        who: u8,
+        name: usize,
+        replicas: u32,
+        deposit: u128,
+    },
+    Stop(u8, usize),
+    /// A report on a replica: by its holder, or by a stranger or under a wrong epoch.
+    Report {
+        name: usize,
+        index: u32,
+        event: u8,
+        cpu: u64,
+        lie: u8,
+    },
+}
+
+fn ops() -> impl Strategy<Value = Vec<(u64, Vec<Op>)>> {
+    let money = prop_oneof![Just(0u128), 1..1_000_000u128, Just(RICH), Just(50_000_000u128)];
+    let op = prop_oneof![
+        2 => (1..5u8, 1..5u8, money.clone()).prop_map(|(a, b, m)| Op::Pay(a, b, m)),
+        2 => (11..15u8, 500..5000u32).prop_map(|(n, cpu)| Op::Register(n, cpu)),
+        3 => (11..15u8).prop_map(Op::Heartbeat),
+        4 => (1..3u8, 0..3usize, 0..5u32, any::<bool>(), 100..2000u32, money.clone())
+            .prop_map(|(who, name, replicas, job, cpu, m)| Op::Deploy { who, name, replicas, job, cpu, deposit: m }),
+        1 => (1..3u8, 0..3usize, 0..6u32, money)
+            .prop_map(|(who, name, replicas, deposit)| Op::Scale { who, name, replicas, deposit }),
+        1 => (1..3u8, 0..3usize).prop_map(|(who, name)| Op::Stop(who, name)),
+        8 => (0..3usize, 0..5u32, 0..6u8, any::<u64>(), 0..8u8)
+            .prop_map(|(name, index, event, cpu, lie)| Op::Report { name, index, event, cpu, lie }),
+    ];
+    prop::collection::vec((1..12_000u64, prop::collection::vec(op, 0..6)), 1..30)
+}
+
+fn report(chain: &Chain, name: &str, index: u32, event: u8, cpu: u64, lie: u8) -> Option<(u8, TxBody)> {
+    let replica = chain.view().replica(&id(name, index)).unwrap()?;
+    let held = replica.assignment()?.clone();
+    let who = if lie == 0 { 1 } else { chain.holder(name, index) };
+    let usage = Usage { cpu_ms: cpu, memory_mib_s: cpu / 3 };
+    let exit = |e| ReplicaEvent::Exited { report: chain.cage_report(name, index, e, usage), restarts: 1 };
+    let event = match event {
+        0 | 1 => ReplicaEvent::Started,
+        2 => ReplicaEvent::Metered { usage },
+        3 => exit(ExitStatus::Code((cpu % 2) as i32)),
+        4 => exit(ExitStatus::CageFailed(ShortText::new("x"))),
+        _ => ReplicaEvent::Refused { reason: ShortText::new("y") },
+    };
+    let epoch = held.epoch - u64::from(lie == 1);
+    Some((who, TxBody::Report(Report { replica: id(name, index), epoch, event })))
+}
+
+fn tx(chain: &mut Chain, op: &Op) -> Option<SignedTx> {
+    let (who, body) = match op {
+        Op::Pay(a, b, m) => (*a, TxBody::Transfer { to: address(*b), amount: Amount(*m) }),
+        Op::Register(n, cpu) => {
+            let mut spec = node_spec(*n);
+            spec.capacity.cpu_milli = *cpu;
+            (*n, TxBody::RegisterNode(spec))
+        }
+        Op::Heartbeat(n) => (*n, TxBody::Heartbeat { boot_id: 1, free: Default::default() }),
+        Op::Deploy { who, name, replicas, job: is_job, cpu, deposit } => {
+            let make = if *is_job { job } else { service };
+            let mut spec = make(NAMES[*name], *replicas);
+            spec.workload.resources.cpu_milli = *cpu;
+            spec.deposit = Amount(*deposit);
+            (*who, TxBody::Deploy(spec))
+        }
+        Op::Scale { who, name: n, replicas, deposit } => (
+            *who,
+            TxBody::Scale { deployment: name(NAMES[*n]), replicas: *replicas, deposit: Amount(*deposit) },
+        ),
+        Op::Stop(who, n) => (*who, TxBody::Stop { deployment: name(NAMES[*n]) }),
+        Op::Report { name, index, event, cpu, lie } => {
+            report(chain, NAMES[*name], *index, *event, *cpu, *lie)?
+        }
+    };
+    Some(chain.tx(who, body))
+}
+
+type Holds = BTreeMap<String, (Address, u64)>;
+
+fn holds(chain: &Chain) -> Holds {
+    let view = chain.view();
+    let replicas = NAMES.iter().flat_map(|n| view.replicas(&name(n)).unwrap());
+    replicas.filter_map(|r| r.assignment().map(|a| (r.id.to_string(), (a.node, a.epoch)))).collect()
+}
+
+/// What left its node has a receipt that says so; everything else stays where it was.
+fn nothing_moves_without_a_receipt(before: &Holds, after: &Holds, receipts: &[Receipt]) {
+    let left = |id: &str| {
+        receipts.iter().any(|r| match (&r.subject, &r.body) {
+            (Subject::Replica(s), ReceiptBody::Action(a)) => {
+                s.to_string() == id && matches!(a.name(), "exited" | "refused" | "unassigned")
+            }
+            _ => false,
+        })
+    };
+    for (id, hold) in before {
+        assert!(after.get(id) == Some(hold) || left(id), "{id} left {hold:?} without a receipt");
+    }
+}
+
+/// Every subject's receipts count from 0, name their predecessor and start where it ended.
+fn receipts_compose(chain: &Chain) {
+    let view = chain.view();
+    let all = view.receipts_from(1, usize::MAX).unwrap().items;
+    let mut heads: BTreeMap<Subject, (u64, ReceiptId, Digest)> = BTreeMap::new();
+    let mut leaves = vec![genesis_leaf(&view.chain_id())];
+    let mut order = (0, 0);
+    for logged in all {
+        let r = logged.receipt;
+        let (count, previous, stood_at) = match heads.get(&r.subject) {
+            Some((seq, id, digest)) => (seq + 1, Some(*id), *digest),
+            None => (0, None, Digest::default()),
+        };
+        assert_eq!((r.seq, r.previous, r.before), (count, previous, stood_at), "{}", r.subject);
+        let at = (r.height, r.tx_index.unwrap_or(u32::MAX));
+        assert!(at >= order, "the log is in the order of execution");
+        order = at;
+        if let ReceiptBody::Economic(e) = &r.body {
+            assert!(e.is_balanced());
+        }
+        leaves.push(r.leaf());
+        heads.insert(r.subject.clone(), (r.seq, r.id(), r.after));
+    }
+    assert_eq!(view.head().log.root(), merkle::root(&leaves));
+    for (subject, (seq, last, digest)) in heads {
+        assert_eq!(view.subject_head(&subject).unwrap(), Some(SubjectHead { count: seq + 1, last, digest }));
+        assert_eq!(
+            tx::subject_digest(&view, &subject).unwrap(),
+            digest,
+            "{subject}'s record is what its receipts say"
+        );
+    }
+}
+
+fn play(chain: &mut Chain, history: &[(u64, Vec<Op>)]) {
+    for (after_ms, ops) in history {
+        let txs: Vec<SignedTx> = ops.iter().filter_map(|op| tx(chain, op)).collect();
+        let before = holds(chain);
+        let done = chain.block_of_valid(*after_ms, txs);
+        nothing_moves_without_a_receipt(&before, &holds(chain), &done.receipts);
+    }
+    receipts_compose(chain);
+}
+
+/// Executes every block of `chain` again on `store`.
+fn replay(chain: &Chain, store: Arc<dyn Store>) -> Head {
+    let ledger = Ledger::open(store, genesis(ChainParams::default())).unwrap();
+    let view = chain.view();
+    for height in 1..=view.head().height {
+        let block = view.block(height).unwrap().unwrap();
+        let executed = validate_block(&ledger.view().unwrap(), &block, Signatures::Verify).unwrap();
+        ledger.commit(executed, &block, &view.certificate(height).unwrap().unwrap(), &[]).unwrap();
+    }
+    ledger.view().unwrap().head().clone()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_law_holds_over_random_histories(history in ops()) {
+        let mut chain = Chain::with_nodes(2);
+        play(&mut chain, &history);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_history_replays_to_the_same_head_on_disk_and_in_memory(history in ops()) {
+        let mut chain = Chain::with_nodes(2);
+        play(&mut chain, &history);
+        let head = chain.view().head().clone();
+        prop_assert_eq!(&replay(&chain, Arc::new(MemStore::new())), &head);
+        let dir = tempfile::tempdir().unwrap();
+        prop_assert_eq!(&replay(&chain, Arc::new(RocksStore::open(dir.path()).unwrap())), &head);
+    }
+
+    #[test]
+    fn transfers_pay_the_same_in_one_block_or_in_many(
+        transfers in prop::collection::vec((1..5u8, 1..5u8, 1..5000u128), 1..12),
+        cut in 1..6usize,
+    ) {
+        let (mut one, mut many) = (Chain::new(), Chain::new());
+        let txs: Vec<SignedTx> = transfers
+            .iter()
+            .map(|(a, b, m)| one.tx(*a, TxBody::Transfer { to: address(*b), amount: Amount(*m) }))
+            .collect();
+        one.block(txs.clone());
+        txs.chunks(cut).for_each(|part| { many.block(part.to_vec()); });
+        let accounts = |c: &Chain| c.view().head().module_roots.0[0];
+        prop_assert_eq!(accounts(&one), accounts(&many), "the same accounts, to the byte");
+        let subjects = |c: &Chain| (1..5).map(|i| c.view().account(&address(i)).unwrap()).collect::<Vec<_>>();
+        prop_assert_eq!(subjects(&one), subjects(&many));
+    }
+}
