@@ -1,8 +1,8 @@
 //! The runtime: images, the WASM cage, the reconcile planner and the driver that makes its plans so.
 //!
-//! Refuses to know the chain: it is handed assignments and gives back observations. It does no networking and holds no
-//! keys. Everything unsafe or privileged is in `metanode-cage`; this crate forbids unsafe code.
-//! Reading order: `reconcile` (what should happen), `driver` (making it so), `wasm` (the cage for modules), `image`.
+//! Refuses to know the chain: it is handed assignments and gives back observations. It does no networking and holds
+//! no keys. Everything unsafe or privileged is in `metanode-cage`; this crate forbids unsafe code. Reading order:
+//! `reconcile` (what should happen), `driver` (making it so), `wasm` (the cage for modules), `image`.
 
 #![forbid(unsafe_code)]
 

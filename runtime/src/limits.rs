@@ -1,5 +1,5 @@
-//! Owns every bound of this crate, with its reason. Refuses to hold anything that is not a bound.
-//! Invariant: an input past its bound is refused with the bound's value in the message, before memory is taken for it.
+//! Owns every bound of this crate, with its reason. Refuses to hold anything that is not a bound. Invariant: an
+//! input past its bound is refused with the bound's value in the message, before memory is taken for it.
 
 /// An OCI manifest or index document: the ceiling registries use.
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;

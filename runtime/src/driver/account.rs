@@ -1,5 +1,5 @@
-//! Owns turning what a cage left (`report.json`, and `verdict.json` of a module) into the report that goes to the ledger.
-//! Refuses to fill a gap: a digest that was not measured makes the run one that failed in its cage.
+//! Owns turning what a cage left (`report.json`, and `verdict.json` of a module) into the report that goes to the
+//! ledger. Refuses to fill a gap: a digest that was not measured makes the run one that failed in its cage.
 
 use metanode_cage::{Exit, Report};
 use metanode_types::cage_report::{CageReport, ExitStatus};
@@ -93,8 +93,8 @@ fn exit_status(exit: &Exit) -> ExitStatus {
     }
 }
 
-/// Measured use, rounded up. Without a memory cgroup nothing integrates memory over time: the peak is charged throughout,
-/// and never more than the limit.
+/// Measured use, rounded up. Without a memory cgroup nothing integrates memory over time: the peak is charged
+/// throughout, and never more than the limit.
 fn usage(report: &Report, assignment: &Assignment) -> Usage {
     let mib_ms = report.usage.memory_mib_ms.unwrap_or_else(|| {
         let peak = report.usage.max_memory_bytes.min(assignment.workload.resources.memory_bytes);

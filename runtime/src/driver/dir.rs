@@ -1,5 +1,5 @@
-//! Owns the directory of one cage: what was asked (`assignment.json`), how far it got (`state.json`), and whether its shim
-//! lives.
+//! Owns the directory of one cage: what was asked (`assignment.json`), how far it got (`state.json`), and whether
+//! its shim lives.
 //!
 //! ```text
 //! cages/<deployment>.<replica>.<epoch>/
@@ -9,9 +9,9 @@
 //!   run/                            the cage's: cage.json report.json verdict.json stdout.log stderr.log
 //! ```
 //!
-//! The shim inherits a descriptor of `shim.log` on which the driver took an exclusive lock before the spawn. The kernel
-//! drops the lock when the shim ends, however it ends, so "is there a shim" has one answer that needs no pid and no
-//! bookkeeping, and a node killed between the spawn and its first note cannot start a second one.
+//! The shim inherits a descriptor of `shim.log` on which the driver took an exclusive lock before the spawn. The
+//! kernel drops the lock when the shim ends, however it ends, so "is there a shim" has one answer that needs no pid
+//! and no bookkeeping, and a node killed between the spawn and its first note cannot start a second one.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! Owns reading a cage's output while it runs and after. Refuses to read more than it is asked for: a log is as large as the
-//! workload made it, and the reader may be a remote caller.
+//! Owns reading a cage's output while it runs and after. Refuses to read more than it is asked for: a log is as
+//! large as the workload made it, and the reader may be a remote caller.
 
 use std::fs::File;
 use std::io;

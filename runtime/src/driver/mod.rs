@@ -1,12 +1,12 @@
 //! The driver: makes the planner's plans so, with real cages, and says what it saw.
 //!
-//! Owns `HOME/data/cages`: a directory per cage, its shim process, its end. Synchronous; called from one thread, again and
-//! again: `step` looks, plans, acts and returns observations. Nothing in it waits for a cage: stops and health checks run
-//! on threads of their own.
+//! Owns `HOME/data/cages`: a directory per cage, its shim process, its end. Synchronous; called from one thread,
+//! again and again: `step` looks, plans, acts and returns observations. Nothing in it waits for a cage: stops and
+//! health checks run on threads of their own.
 //!
-//! Refuses to depend on its own memory: all that matters is on disk or in the kernel, so a driver that starts over adopts
-//! every cage that still runs, reports every end that was not reported, and leaks none. Refuses to share its directory
-//! with another driver.
+//! Refuses to depend on its own memory: all that matters is on disk or in the kernel, so a driver that starts over
+//! adopts every cage that still runs, reports every end that was not reported, and leaks none. Refuses to share its
+//! directory with another driver.
 
 mod account;
 mod dir;
@@ -316,7 +316,8 @@ impl Cage {
         if self.stopper.as_ref().is_some_and(JoinHandle::is_finished) {
             self.stopper.take().map(JoinHandle::join);
         }
-        // A child of ours that was not reaped yet holds the lock or is about to end; one of an earlier node only holds it.
+        // A child of ours that was not reaped yet holds the lock or is about to end; one of an earlier node only
+        // holds it.
         let is_live = self.child.is_some() || self.dir.has_shim()?;
         if is_live {
             self.look_alive(now_ms, health_every_ms, seen);

@@ -1,5 +1,5 @@
-//! Owns the chunk tree of a blob: 64 KiB chunks under an RFC 9162 SHA-256 tree (leaf `0x00`, node `0x01`).
-//! Refuses I/O. Invariant: a proof binds a chunk to its index. The blob's size is the caller's to certify (the descriptor's
+//! Owns the chunk tree of a blob: 64 KiB chunks under an RFC 9162 SHA-256 tree (leaf `0x00`, node `0x01`). Refuses
+//! I/O. Invariant: a proof binds a chunk to its index. The blob's size is the caller's to certify (the descriptor's
 //! hash covers it): it fixes the proof's length and each chunk's, so an inner node can never pass for a leaf.
 
 use metanode_types::hash::Hash;

@@ -1,6 +1,6 @@
-//! Owns the descriptor of an image: everything another node needs to fetch an image's blobs from peers, chunk by chunk,
-//! and to know that it got the right ones. Its id is what a deployment can name on the ledger.
-//! Refuses to trust itself: after a fetch the descriptor is derived again from the blobs and must come out equal.
+//! Owns the descriptor of an image: everything another node needs to fetch an image's blobs from peers, chunk by
+//! chunk, and to know that it got the right ones. Its id is what a deployment can name on the ledger. Refuses to
+//! trust itself: after a fetch the descriptor is derived again from the blobs and must come out equal.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use metanode_types::codec;

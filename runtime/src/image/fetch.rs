@@ -1,5 +1,5 @@
-//! Owns an image on its way here from peers: which chunks are missing, and where an arriving one belongs.
-//! Refuses a chunk whose proof does not lead to the blob's chunk root, before it is written. The network is not known here:
+//! Owns an image on its way here from peers: which chunks are missing, and where an arriving one belongs. Refuses a
+//! chunk whose proof does not lead to the blob's chunk root, before it is written. The network is not known here:
 //! the caller asks peers for what [`Fetch::missing`] names and hands over what they send.
 
 use std::collections::BTreeMap;

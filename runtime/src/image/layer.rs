@@ -1,6 +1,7 @@
-//! Owns reading one layer: decompression with bounds, the tar's entries with their long names, and the rules an entry
-//! must keep. Refuses devices, FIFOs, sparse files, `..`, oversized headers and streams that inflate past their bound.
-//! Invariant: everything is judged while reading, before anything is written; the uncompressed stream is hashed whole.
+//! Owns reading one layer: decompression with bounds, the tar's entries with their long names, and the rules an
+//! entry must keep. Refuses devices, FIFOs, sparse files, `..`, oversized headers and streams that inflate past
+//! their bound. Invariant: everything is judged while reading, before anything is written; the uncompressed stream
+//! is hashed whole.
 
 use std::cell::RefCell;
 use std::fs::File;

@@ -1,6 +1,7 @@
 //! Owns reading an OCI image layout, a directory or an uncompressed tar of one, and choosing the image in it.
-//! Refuses to trust any name: files are opened without following the last symlink, must be regular, and every blob's
-//! bytes are checked against digest and size by whoever copies them (`read_document` for the small ones, `store` for the rest).
+//! Refuses to trust any name: files are opened without following the last symlink, must be regular, and every
+//! blob's bytes are checked against digest and size by whoever copies them (`read_document` for the small ones,
+//! `store` for the rest).
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -1,6 +1,6 @@
-//! Owns images: what they are called, how they come in, where they are kept, how peers pass them on.
-//! Refuses registries and tags. Reading order: `reference`, `store`, then `layout` → `oci` → `layer` → `unpack` for the
-//! way an OCI image takes, `descriptor` → `chunks` → `fetch` for the way over the network, `pack` for making one.
+//! Owns images: what they are called, how they come in, where they are kept, how peers pass them on. Refuses
+//! registries and tags. Reading order: `reference`, `store`, then `layout` → `oci` → `layer` → `unpack` for the way
+//! an OCI image takes, `descriptor` → `chunks` → `fetch` for the way over the network, `pack` for making one.
 
 pub mod chunks;
 mod descriptor;

@@ -1,7 +1,7 @@
-//! Owns `image pack`: a directory or one static binary becomes an OCI image layout.
-//! Refuses devices, FIFOs, sockets and dynamically linked single binaries (their loader would be missing at run time).
-//! Invariant: the same input gives the same bytes. Names are sorted, times and owners are zero, modes are normalised as at
-//! unpacking, and the layer is stored plain, so that no compressor's version can change a digest.
+//! Owns `image pack`: a directory or one static binary becomes an OCI image layout. Refuses devices, FIFOs, sockets
+//! and dynamically linked single binaries (their loader would be missing at run time). Invariant: the same input
+//! gives the same bytes. Names are sorted, times and owners are zero, modes are normalised as at unpacking, and the
+//! layer is stored plain, so that no compressor's version can change a digest.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};

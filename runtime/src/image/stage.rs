@@ -1,6 +1,6 @@
-//! Owns the place where an image is put together before it exists: a directory of its own under `stage/`, locked by the
-//! process that fills it. Refuses to keep a blob whose size or digest is not what was asked for.
-//! Invariant: whatever happens before `ImageStore::commit`, dropping the stage (or the next sweep, after a crash) removes it.
+//! Owns the place where an image is put together before it exists: a directory of its own under `stage/`, locked by
+//! the process that fills it. Refuses to keep a blob whose size or digest is not what was asked for. Invariant:
+//! whatever happens before `ImageStore::commit`, dropping the stage (or the next sweep, after a crash) removes it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -9,8 +9,8 @@
 //!   stage/…          images being put together
 //! ```
 //!
-//! Refuses names: an image is known by its digest alone. Invariants: what is under `blobs/` has the digest it is named by;
-//! an image directory exists only whole; a failed import leaves no image and no stage behind.
+//! Refuses names: an image is known by its digest alone. Invariants: what is under `blobs/` has the digest it is
+//! named by; an image directory exists only whole; a failed import leaves no image and no stage behind.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
 //! Owns the digest of an unpacked root filesystem: sorted paths, types, modes, sizes, contents, link targets.
-//! Refuses anything that is not a directory, a regular file or a symlink. Invariant: the digest does not depend on the
-//! order in which the tree was made, on times, on owners, on inode numbers or on hard links.
+//! Refuses anything that is not a directory, a regular file or a symlink. Invariant: the digest does not depend on
+//! the order in which the tree was made, on times, on owners, on inode numbers or on hard links.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

@@ -1,8 +1,8 @@
-//! Owns turning verified layers into one root filesystem.
-//! Refuses to write before a layer was read once to its end and found in order: the first pass judges every entry and
-//! checks the layer's diff id, the second writes. Whiteouts act on the layers below only and come before the layer's own
-//! entries, so the result does not depend on where in the archive they stand.
-//! Invariants of the result: no devices, no set-id or sticky bits, no extended attributes, one owner, times at the epoch.
+//! Owns turning verified layers into one root filesystem. Refuses to write before a layer was read once to its end
+//! and found in order: the first pass judges every entry and checks the layer's diff id, the second writes.
+//! Whiteouts act on the layers below only and come before the layer's own entries, so the result does not depend on
+//! where in the archive they stand. Invariants of the result: no devices, no set-id or sticky bits, no extended
+//! attributes, one owner, times at the epoch.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -80,8 +80,8 @@ fn hide(root: &RootDir, dir: &rootdir::ImagePath, name: Option<&[u8]>) -> io::Re
     }
 }
 
-/// The mode a file keeps. Set-id and sticky bits go. All owners are folded into one that is not the caged user, so what
-/// the owner might read or execute, everybody may; nothing becomes writable that was not.
+/// The mode a file keeps. Set-id and sticky bits go. All owners are folded into one that is not the caged user, so
+/// what the owner might read or execute, everybody may; nothing becomes writable that was not.
 pub(crate) fn normal_mode(is_dir: bool, mode: u32) -> u32 {
     let owner = if is_dir { 0o7 } else { (mode >> 6 & 0o7) | 0o4 };
     let shared = owner & 0o5;

@@ -1,10 +1,13 @@
-//! The reconcile planner: from what should run and what does run to what to do next. Pure: no I/O, no clock of its own.
+//! The reconcile planner: from what should run and what does run to what to do next. Pure: no I/O, no clock of its
+//! own.
 //!
-//! Owns the rules by which a replica is started, restarted, stopped and forgotten, and the back-off. Refuses to stop
-//! anything unless a final state says so: silence of the network or the chain is [`Desired::Unknown`], and stops nothing.
+//! Owns the rules by which a replica is started, restarted, stopped and forgotten, and the back-off. Refuses to
+//! stop anything unless a final state says so: silence of the network or the chain is [`Desired::Unknown`], and
+//! stops nothing.
 //!
-//! Invariants (each has a property test): planning is total; what is applied is not planned again; a replica never has two
-//! live cages; a job is started at most once per (replica, epoch); with an unknown desired state nothing is stopped.
+//! Invariants (each has a property test): planning is total; what is applied is not planned again; a replica never
+//! has two live cages; a job is started at most once per (replica, epoch); with an unknown desired state nothing is
+//! stopped.
 //!
 //! ```text
 //!            Start                 exit                reported and no longer wanted
@@ -25,8 +28,8 @@ pub const BACKOFF_CAP_MS: u64 = 60_000;
 /// A run this long wipes out the failures before it.
 pub const STABLE_MS: u64 = 60_000;
 
-/// One execution that the ledger ordered. The epoch is the fencing token: it never repeats for a replica and only grows,
-/// also over deployments of the same name.
+/// One execution that the ledger ordered. The epoch is the fencing token: it never repeats for a replica and only
+/// grows, also over deployments of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CageKey {
     /// Which replica.
@@ -152,7 +155,8 @@ pub fn plan(desired: Desired<'_>, observed: &[Observed], now_ms: u64) -> Vec<Act
         let stale = match current {
             None => None,
             Some(None) => Some(StopReason::NotDesired),
-            // A final state never runs backwards, so an older epoch in it is one that was read before: not a reason to stop.
+            // A final state never runs backwards, so an older epoch in it is one that was read before: not a reason
+            // to stop.
             Some(Some(current)) => (current.key.epoch > cage.key.epoch).then_some(StopReason::StaleEpoch),
         };
         match cage.phase {

@@ -1,10 +1,10 @@
-//! Owns running a module behind the walls of `metanode-cage`: compilation and execution both happen in a fork that has an
-//! empty root, no network, no capabilities and a seccomp filter. Called by a fresh single-threaded process of its own
-//! (`metanode __wasm`), never by the node itself.
+//! Owns running a module behind the walls of `metanode-cage`: compilation and execution both happen in a fork that
+//! has an empty root, no network, no capabilities and a seccomp filter. Called by a fresh single-threaded process
+//! of its own (`metanode __wasm`), never by the node itself.
 //!
-//! The fork holds nothing but its standard streams, so its verdict comes back as the last line of its standard error. The
-//! guest can write such a line too, but never the last one of a run that ended well: a verdict is read only when the fork
-//! returned success, and then its own line came after everything the guest wrote.
+//! The fork holds nothing but its standard streams, so its verdict comes back as the last line of its standard
+//! error. The guest can write such a line too, but never the last one of a run that ended well: a verdict is read
+//! only when the fork returned success, and then its own line came after everything the guest wrote.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -128,7 +128,8 @@ pub fn run_contained(job: &WasmJob) -> Result<(Report, WasmVerdict)> {
     Ok((report, verdict))
 }
 
-/// The whole of `metanode __wasm --spec FILE`: reads a [`WasmJob`], runs it, leaves report and verdict in its directory.
+/// The whole of `metanode __wasm --spec FILE`: reads a [`WasmJob`], runs it, leaves report and verdict in its
+/// directory.
 pub fn run_shim(spec: &Path) -> Result<()> {
     let bytes = read_input(spec)?;
     let job: WasmJob =

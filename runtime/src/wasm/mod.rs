@@ -1,8 +1,10 @@
-//! The WASM cage: a command module runs with every input virtual, so that the same spec gives the same outcome, fuel included.
+//! The WASM cage: a command module runs with every input virtual, so that the same spec gives the same outcome,
+//! fuel included.
 //!
-//! Owns what a run is asked (`WasmSpec`) and what it gives (`WasmOutcome`), the compiler settings, the execution and our own
-//! WASI preview 1 (`wasi`). Refuses sockets, threads, host files, host clocks and host randomness.
-//! `contained` puts all of it behind the barriers of `metanode-cage`: in a node, nothing here runs beside the node's keys.
+//! Owns what a run is asked (`WasmSpec`) and what it gives (`WasmOutcome`), the compiler settings, the execution
+//! and our own WASI preview 1 (`wasi`). Refuses sockets, threads, host files, host clocks and host randomness.
+//! `contained` puts all of it behind the barriers of `metanode-cage`: in a node, nothing here runs beside the
+//! node's keys.
 
 mod contained;
 mod execute;

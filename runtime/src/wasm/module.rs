@@ -1,5 +1,5 @@
-//! Owns the door for modules: text form to binary, and validation. Refuses components and every proposal that `settings`
-//! leaves out. Nothing is compiled here: a node validates a stranger's module, only a cage compiles it.
+//! Owns the door for modules: text form to binary, and validation. Refuses components and every proposal that
+//! `settings` leaves out. Nothing is compiled here: a node validates a stranger's module, only a cage compiles it.
 
 use wasmtime::Module;
 

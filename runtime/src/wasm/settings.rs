@@ -1,6 +1,6 @@
-//! Owns the one configuration every module is compiled with. Two nodes agree on an outcome only if these agree, so they are
-//! named by [`CAGE_ABI`] and frozen with it. Refuses anything read from the host: no feature detection, no environment
-//! variables, no parallel compilation.
+//! Owns the one configuration every module is compiled with. Two nodes agree on an outcome only if these agree, so
+//! they are named by [`CAGE_ABI`] and frozen with it. Refuses anything read from the host: no feature detection, no
+//! environment variables, no parallel compilation.
 
 use wasmtime::{Config, Engine as Compiler, OperatorCost, VariableOperatorCost, WasmBacktraceDetails};
 

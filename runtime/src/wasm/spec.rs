@@ -1,6 +1,6 @@
-//! Owns what a WASM run is asked and what it gives back, both as plain data.
-//! Refuses everything the host could vary: no times, no pids, no paths of the host. Invariant: equal specs (and modules)
-//! give equal outcomes, or one of them has no verdict.
+//! Owns what a WASM run is asked and what it gives back, both as plain data. Refuses everything the host could
+//! vary: no times, no pids, no paths of the host. Invariant: equal specs (and modules) give equal outcomes, or one
+//! of them has no verdict.
 
 use metanode_types::cage_report::ExitStatus;
 use metanode_types::tx::ShortText;

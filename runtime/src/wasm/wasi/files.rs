@@ -1,6 +1,6 @@
-//! Owns the descriptor table and the `fd_*` calls.
-//! Refuses sockets and devices: a descriptor is a standard stream, a file or a directory in memory. Short reads and writes
-//! do not happen except at the end of a file: how much a call moves never depends on the host.
+//! Owns the descriptor table and the `fd_*` calls. Refuses sockets and devices: a descriptor is a standard stream,
+//! a file or a directory in memory. Short reads and writes do not happen except at the end of a file: how much a
+//! call moves never depends on the host.
 
 use super::abi::{self, Errno, FileStat, Guest, Outcome, filetype, rights};
 use super::memfs::{Ino, ROOT};

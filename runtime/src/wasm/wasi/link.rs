@@ -1,5 +1,6 @@
-//! Owns the names and signatures of the 46 imports, and the gate every call passes: tick the clock, borrow the guest's
-//! memory, run the call, charge its fuel. Refuses to run a call's effects for free or to let one panic on a pointer.
+//! Owns the names and signatures of the 46 imports, and the gate every call passes: tick the clock, borrow the
+//! guest's memory, run the call, charge its fuel. Refuses to run a call's effects for free or to let one panic on a
+//! pointer.
 
 use wasmtime::{Caller, Extern, Linker, Trap};
 
@@ -66,6 +67,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     link_descriptors(linker)?;
     link_descriptor_io(linker)?;
     link_paths(linker)?;
+    link_path_changes(linker)?;
     link_sockets(linker)
 }
 
@@ -211,6 +213,10 @@ fn link_paths(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         let request = OpenRequest { lookup, oflags, base, inheriting, fdflags };
         host.path_open(guest, fd, (path, length), &request, out)
     });
+    Ok(())
+}
+
+fn link_path_changes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     define!(linker, path_readlink, |host,
                                     guest,
                                     fd: u32,

@@ -1,7 +1,7 @@
-//! Owns the virtual filesystem: a tree of nodes in memory, and resolving paths in it.
-//! Refuses to grow past its byte budget (contents, names, and a fixed charge per node) and refuses paths that leave the
-//! directory they start from. Invariants: directory entries are sorted; node numbers follow from the calls alone; times are
-//! zero until the guest sets them; a node lives as long as a name or an open descriptor leads to it.
+//! Owns the virtual filesystem: a tree of nodes in memory, and resolving paths in it. Refuses to grow past its byte
+//! budget (contents, names, and a fixed charge per node) and refuses paths that leave the directory they start
+//! from. Invariants: directory entries are sorted; node numbers follow from the calls alone; times are zero until
+//! the guest sets them; a node lives as long as a name or an open descriptor leads to it.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,8 +1,9 @@
 //! Our own WASI preview 1: everything a command module can ask of the world, answered from the spec alone.
 //!
-//! Owns the state behind the calls (`Host`) and their registration (`link`). All 46 functions exist, so every module links;
-//! what is not supported returns its errno (`NOTSOCK` for sockets, `NOSYS` for signals). Refuses host resources of any kind.
-//! Every call costs fuel: a fixed part and one unit per byte moved, so that no cheap call can do dear work.
+//! Owns the state behind the calls (`Host`) and their registration (`link`). All 46 functions exist, so every
+//! module links; what is not supported returns its errno (`NOTSOCK` for sockets, `NOSYS` for signals). Refuses host
+//! resources of any kind. Every call costs fuel: a fixed part and one unit per byte moved, so that no cheap call
+//! can do dear work.
 
 mod abi;
 mod files;

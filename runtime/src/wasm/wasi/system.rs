@@ -1,6 +1,6 @@
-//! Owns the calls about the process itself: arguments, environment, clocks, randomness, waiting.
-//! Refuses every host source: the clock is logical (one microsecond per host call, and it jumps over sleeps), randomness is
-//! ChaCha20 keyed by the seed, and every descriptor is always ready.
+//! Owns the calls about the process itself: arguments, environment, clocks, randomness, waiting. Refuses every host
+//! source: the clock is logical (one microsecond per host call, and it jumps over sleeps), randomness is ChaCha20
+//! keyed by the seed, and every descriptor is always ready.
 
 use rand_chacha::rand_core::Rng as _;
 
@@ -94,8 +94,8 @@ impl Host {
         Ok(())
     }
 
-    /// Waits: descriptors are ready at once, clocks are due when the logical clock says so. When only clocks are asked
-    /// about, the logical clock jumps to the earliest deadline.
+    /// Waits: descriptors are ready at once, clocks are due when the logical clock says so. When only clocks are
+    /// asked about, the logical clock jumps to the earliest deadline.
     pub(crate) fn poll_oneoff(
         &mut self,
         guest: &mut Guest<'_>,

@@ -1,5 +1,8 @@
-//! WASI and the cage rules, met by modules that are written here call by call. A `Script` is a sequence of WASI calls; the
-//! module it becomes logs every errno to standard error and dumps memory to standard output.
+//! WASI and the cage rules, met by modules that are written here call by call. A `Script` is a sequence of WASI
+//! calls; the module it becomes logs every errno to standard error and dumps memory to standard output.
+
+mod ends;
+mod files;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -348,140 +351,6 @@ fn randomness_follows_from_the_seed() {
 }
 
 #[test]
-fn files_are_created_written_sought_and_read() {
-    let mut script = Script::new();
-    script.path_call("path_create_directory", b"d").path_call("path_create_directory", b"d");
-    script.open(b"d/f", CREAT | EXCL).dump(OUT, 4).open(b"d/f", CREAT | EXCL);
-    script.write(4, b"0123456789").call("fd_seek", &[4, -7, 2, OUT]).dump(OUT, 8);
-    script.read(4, 4).dump(OUT, 4).dump(BUFFER, 4).call("fd_tell", &[4, OUT]).dump(OUT, 8);
-    script.iovec(BUFFER, 8).call("fd_pread", &[4, IOVEC, 1, 8, OUT]).dump(OUT, 4).dump(BUFFER, 2);
-    let (at, length) = script.text(b"XY");
-    script.iovec(at, length).call("fd_pwrite", &[4, IOVEC, 1, 12, OUT]);
-    script.call("fd_filestat_get", &[4, BUFFER]).dump(BUFFER, 64);
-    script.call("fd_filestat_set_size", &[4, 3]).call("fd_seek", &[4, -1, 0, OUT]);
-    script.call("fd_seek", &[4, 0, 9, OUT]).call("fd_advise", &[4, 0, 0, 6]).call("fd_allocate", &[4, 0, 5]);
-    script.open(b"d/f", TRUNC).call("fd_filestat_get", &[5, BUFFER]).dump(BUFFER + 32, 8);
-    script
-        .call("fd_close", &[4])
-        .call("fd_close", &[4])
-        .call("fd_renumber", &[5, 1])
-        .write(1, b"into the file");
-    let ran = script.run();
-    assert_eq!(u32_at(&ran.stdout, 0), 4, "the lowest free number");
-    assert_eq!(u64_at(&ran.stdout, 4), 3);
-    assert_eq!((u32_at(&ran.stdout, 12), &ran.stdout[16..20]), (4, &b"3456"[..]));
-    assert_eq!(u64_at(&ran.stdout, 20), 7);
-    assert_eq!((u32_at(&ran.stdout, 28), &ran.stdout[32..34]), (2, &b"89"[..]));
-    let stat = &ran.stdout[34..98];
-    assert_eq!(
-        (stat[16], u64_at(stat, 24), u64_at(stat, 32)),
-        (4, 1, 14),
-        "a regular file, one name, with a gap"
-    );
-    assert_eq!((u64_at(stat, 40), u64_at(stat, 48), u64_at(stat, 56)), (0, 0, 0), "constant times");
-    assert_eq!(u64_at(&ran.stdout, 98), 0);
-    assert_eq!(ran.stdout.len(), 106, "what was written after the renumbering went into the file");
-    assert_eq!(
-        ran.stderr,
-        [0, EXIST, 0, EXIST, 0, 0, 0, 0, 0, 0, 0, 0, INVAL, INVAL, INVAL, 0, 0, 0, 0, BADF, 0, 0]
-    );
-}
-
-#[test]
-fn directories_are_listed_sorted_and_renaming_follows_posix() {
-    let mut script = Script::new();
-    for name in [&b"zeta"[..], b"alpha", b"mid"] {
-        script.open(name, CREAT).call("fd_close", &[4]);
-    }
-    script.path_call("path_create_directory", b"dir").path_call("path_create_directory", b"dir/sub");
-    script.call("fd_readdir", &[3, BUFFER, 4096, 0, OUT]).dump(OUT, 4).dump(BUFFER, 256);
-    script.call("fd_readdir", &[3, BUFFER, 30, 2, OUT]).dump(OUT, 4);
-    let rename = |script: &mut Script, from: &[u8], to: &[u8]| {
-        let ((from, from_length), (to, to_length)) = (script.text(from), script.text(to));
-        script.call("path_rename", &[3, from, from_length, 3, to, to_length]);
-    };
-    for (from, to) in [
-        (&b"zeta"[..], &b"alpha"[..]),
-        (b"zeta", b"x"),
-        (b"alpha", b"dir"),
-        (b"dir", b"mid"),
-        (b"dir", b"dir/sub/inside"),
-        (b"dir", b"moved"),
-        (b"alpha", b"alpha"),
-    ] {
-        rename(&mut script, from, to);
-    }
-    script.path_call("path_remove_directory", b"moved").path_call("path_unlink_file", b"moved");
-    script.path_call("path_remove_directory", b"moved/sub").path_call("path_remove_directory", b"moved");
-    script.path_call("path_remove_directory", b"alpha").path_call("path_unlink_file", b"alpha");
-    script.path_call("path_unlink_file", b"alpha").path_call("path_unlink_file", b"mid");
-    let ran = script.run();
-    let used = u32_at(&ran.stdout, 0) as usize;
-    let (mut at, mut names) = (4, Vec::new());
-    while at < 4 + used {
-        let length = u32_at(&ran.stdout, at + 16) as usize;
-        names.push(String::from_utf8_lossy(&ran.stdout[at + 24..at + 24 + length]).into_owned());
-        at += 24 + length;
-    }
-    assert_eq!(names, [".", "..", "alpha", "dir", "mid", "zeta"]);
-    assert_eq!(u32_at(&ran.stdout, 260), 30, "a full buffer says that there is more");
-    let errnos = &ran.stderr[10..];
-    assert_eq!(errnos[..7], [0, NOENT, ISDIR, NOTDIR, INVAL, 0, 0]);
-    assert_eq!(errnos[7..], [NOTEMPTY, ISDIR, 0, 0, NOTDIR, 0, NOENT, 0]);
-    assert_eq!(ran.outcome.tree, Script::new().run().outcome.tree, "everything was removed again");
-}
-
-#[test]
-fn paths_and_links_cannot_leave_their_directory() {
-    let mut script = Script::new();
-    script.path_call("path_create_directory", b"d").open(b"d/../d/./f", CREAT);
-    for path in [&b".."[..], b"../x", b"d/../../x", b"/d", b"", b"d/f/x", b"d/f/", b"\xff", b"nope/x"] {
-        script.open(path, 0);
-    }
-    let link = |script: &mut Script, target: &[u8], path: &[u8]| {
-        let ((target, target_length), (path, length)) = (script.text(target), script.text(path));
-        script.call("path_symlink", &[target, target_length, 3, path, length]);
-    };
-    link(&mut script, b"../..", b"d/up");
-    link(&mut script, b"/etc", b"abs");
-    link(&mut script, b"loop", b"loop");
-    link(&mut script, b"d/f", b"good");
-    script
-        .open(b"d/up/x", 0)
-        .open(b"loop", 0)
-        .open(b"good", 0)
-        .open(b"good", DIRECTORY)
-        .open(b"d", CREAT | DIRECTORY);
-    let (at, length) = script.text(b"good");
-    script.call("path_open", &[3, 0, at, length, 0, ALL, ALL, 0, OUT]);
-    script.call("path_readlink", &[3, at, length, BUFFER, 2, OUT]).dump(OUT, 4).dump(BUFFER, 3);
-    let ran = script.run();
-    assert_eq!(ran.stderr[..2], [0, 0]);
-    assert_eq!(
-        ran.stderr[2..11],
-        [NOTCAPABLE, NOTCAPABLE, NOTCAPABLE, NOTCAPABLE, NOENT, NOTDIR, NOTDIR, ILSEQ, NOENT]
-    );
-    assert_eq!(ran.stderr[11..15], [0, NOTCAPABLE, 0, 0]);
-    assert_eq!(ran.stderr[15..], [NOTCAPABLE, LOOP, 0, NOTDIR, INVAL, LOOP, 0]);
-    assert_eq!(ran.stdout, b"\x02\0\0\0d/\0");
-}
-
-#[test]
-fn an_unlinked_open_file_lives_on_and_gives_its_bytes_back_when_closed() {
-    let mut script = Script::new();
-    script.open(b"f", CREAT).call("fd_allocate", &[4, 0, 900_000]).path_call("path_unlink_file", b"f");
-    script.open(b"g", CREAT).call("fd_allocate", &[5, 0, 900_000]);
-    script
-        .call("fd_close", &[4])
-        .call("fd_allocate", &[5, 0, 900_000])
-        .call("fd_allocate", &[5, 0, i64::MAX]);
-    script.call("fd_allocate", &[5, i64::MAX, i64::MAX]).call("fd_filestat_set_size", &[5, -1]);
-    let mut run = Run::new(&script.wat());
-    run.spec.limits.files_bytes = 1_000_000;
-    assert_eq!(run.go().stderr, [0, 0, 0, 0, NOSPC, 0, 0, NOSPC, NOSPC, NOSPC]);
-}
-
-#[test]
 fn standard_input_is_read_to_its_end_and_streams_do_not_seek() {
     let mut script = Script::new();
     script.read(0, 3).dump(OUT, 4).dump(BUFFER, 3).read(0, 9).dump(OUT, 4).read(0, 9).dump(OUT, 4);
@@ -536,109 +405,18 @@ fn what_is_not_supported_says_so_and_wild_pointers_are_faults() {
     assert_eq!(ran.stderr[12], INVAL);
 }
 
-#[test]
-fn exit_codes_and_traps_are_told_apart() {
-    let end = |body: &str| Run::new(&module(body)).end();
-    assert_eq!(end("(call $proc_exit (i32.const 42)) unreachable"), End::Exited { code: 42 });
-    let trap = |body: &str| match end(body) {
-        End::Trapped { trap } => trap,
-        other => panic!("{body} ended with {other:?}"),
-    };
-    assert_eq!(trap("unreachable"), TrapKind::Unreachable);
-    assert_eq!(trap("(drop (i32.load (i32.const -1)))"), TrapKind::MemoryFault);
-    assert_eq!(trap("(drop (i32.div_u (i32.const 1) (i32.const 0)))"), TrapKind::Arithmetic);
-    assert_eq!(trap("(loop (br 0))"), TrapKind::OutOfFuel);
-    let run = Run::new("(module (table 1 funcref) (func (export \"_start\") (call_indirect (i32.const 0))))");
-    assert_eq!(run.end(), End::Trapped { trap: TrapKind::TableFault });
-    let run = Run::new("(module (func $f (export \"_start\") (call $f)))");
-    let ran = run.go();
-    assert_eq!(ran.outcome.end, End::Trapped { trap: TrapKind::StackOverflow });
-    let run = Run::new("(module (func $s unreachable) (start $s) (func (export \"_start\")))");
-    assert_eq!(run.end(), End::Trapped { trap: TrapKind::Unreachable });
-}
-
-#[test]
-fn dear_host_calls_cost_fuel() {
-    let mut run =
-        Run::new(&module("(loop (drop (call $random_get (i32.const 0) (i32.const 262144))) (br 0))"));
-    run.spec.limits.fuel = 10_000_000;
-    let ran = run.go();
-    assert_eq!(ran.outcome.end, End::Trapped { trap: TrapKind::OutOfFuel });
-    assert!(ran.outcome.host_calls <= 10_000_000 / 262_144 + 1, "{} calls", ran.outcome.host_calls);
-    assert_eq!(ran.outcome.fuel_used, 10_000_000);
-}
-
-#[test]
-fn memory_grows_to_the_cap_and_no_further() {
-    let grow = |pages: u32, cap: u64| {
-        let body = format!(
-            "(i32.store (i32.const {BUFFER}) (memory.grow (i32.const {pages})))
-             (i32.store (i32.const {IOVEC}) (i32.const {BUFFER})) (i32.store (i32.const 36) (i32.const 4))
-             (drop (call $fd_write (i32.const 1) (i32.const {IOVEC}) (i32.const 1) (i32.const 48)))"
-        );
-        let text = module(&body).replace("\"memory\") 4 64", "\"memory\") 4");
-        let mut run = Run::new(&text);
-        run.spec.limits.memory_bytes = cap;
-        run.go()
-    };
-    let page = 65_536;
-    assert_eq!(grow(4, 8 * page).stdout, 4_i32.to_le_bytes());
-    assert_eq!(grow(4, 8 * page).outcome.memory_peak_bytes, 8 * page);
-    assert_eq!(grow(5, 8 * page).stdout, (-1_i32).to_le_bytes());
-    assert_eq!(grow(65_536, 8 << 30).stdout, (-1_i32).to_le_bytes(), "past what 32 bits can address");
-    let mut run = Run::new(&module(""));
-    run.spec.limits.memory_bytes = 3 * page;
-    assert!(matches!(run.try_go(), Err(Error::StartModule { .. })), "the initial memory is over the cap");
-}
-
-#[test]
-fn modules_that_are_no_commands_are_refused_before_they_run() {
-    for (text, why) in [
-        ("(module)", "_start"),
-        ("(module (import \"env\" \"f\" (func)) (func (export \"_start\")))", "env"),
-        (
-            "(module (import \"wasi_snapshot_preview1\" \"fd_close\" (func)) (func (export \"_start\")))",
-            "fd_close",
-        ),
-        ("(module (func (export \"_start\") (param i32)))", "_start"),
-    ] {
-        let error = Run::new(text).try_go().expect_err("not a command").to_string();
-        assert!(error.contains(why), "{error:?} does not say {why:?}");
-    }
-    let mut run = Run::new("(module (func (export \"_start\")))");
-    run.spec.module = digest_of(b"another");
-    assert!(matches!(run.try_go(), Err(Error::StartModule { .. })));
-}
-
-#[test]
-fn a_wall_clock_bound_gives_no_verdict() {
-    let mut run = Run::new(&module("(loop (br 0))"));
-    run.spec.limits.fuel = u64::MAX / 2;
-    run.spec.limits.wall_ms = 50;
-    let outcome = run.try_go().expect("a run").outcome;
-    assert_eq!(outcome.end, End::TimedOut);
-    assert!(!outcome.has_verdict());
-}
-
-#[test]
-fn not_a_number_has_one_spelling() {
-    // A quiet NaN with a payload times one keeps its payload on hardware; the cage makes it the canonical one.
-    let body = format!(
-        "(f64.store (i32.const {BUFFER}) (f64.mul (f64.const nan:0x8000000001234) (f64.const 1)))
-         (i32.store (i32.const {IOVEC}) (i32.const {BUFFER})) (i32.store (i32.const 36) (i32.const 8))
-         (drop (call $fd_write (i32.const 1) (i32.const {IOVEC}) (i32.const 1) (i32.const 48)))"
-    );
-    assert_eq!(Run::new(&module(&body)).go().stdout, 0x7ff8_0000_0000_0000_u64.to_le_bytes());
-}
-
-#[test]
-fn a_spec_survives_its_json_and_refuses_unknown_fields() {
-    let mut spec = Run::new("(module)").spec;
-    spec.files = vec![NamedFile { path: "/a".into(), bytes: vec![0, 255] }];
-    let text = serde_json::to_string(&spec).expect("json");
-    assert_eq!(serde_json::from_str::<WasmSpec>(&text).expect("json"), spec);
-    let more = text.replacen('{', "{\"unknown\":1,", 1);
-    assert!(serde_json::from_str::<WasmSpec>(&more).is_err());
+/// Descriptors, addresses at and across every edge, and anything at all.
+fn arguments() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        0..12_i64,
+        Just(-1),
+        Just(i64::MIN),
+        Just(OUT),
+        Just(BUFFER),
+        4090..4200_i64,
+        0x3_ffe0..0x4_0020_i64,
+        any::<i64>()
+    ]
 }
 
 proptest! {
@@ -647,8 +425,7 @@ proptest! {
     /// Any call with any arguments returns an errno: it never panics, hangs, or reaches outside.
     #[test]
     fn any_arguments_to_any_call_are_survived(
-        calls in prop::collection::vec((0..IMPORTS.len(), prop::collection::vec(
-            prop_oneof![0..12_i64, Just(-1), Just(i64::MIN), Just(OUT), Just(BUFFER), 4090..4200_i64, 0x3_ffe0..0x4_0020_i64, any::<i64>()], 9)), 1..12)
+        calls in prop::collection::vec((0..IMPORTS.len(), prop::collection::vec(arguments(), 9)), 1..12)
     ) {
         let mut script = Script::new();
         script.text(b"some/path/../x");
