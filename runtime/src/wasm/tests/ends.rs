@@ -107,8 +107,8 @@ fn a_spec_survives_its_json_and_refuses_unknown_fields() {
     assert!(serde_json::from_str::<WasmSpec>(&more).is_err());
 }
 
-/// Frozen: fuel and outcome of one script that touches clock, randomness, files and streams. When this changes, nodes of
-/// two versions disagree about every job, so `CAGE_ABI` must change with it.
+/// Frozen: fuel and outcome of one script that touches clock, randomness, files and streams. When this changes,
+/// nodes of two versions disagree about every job, so `CAGE_ABI` must change with it.
 #[test]
 fn the_outcome_of_a_known_run_is_frozen_with_the_abi() {
     let mut script = Script::new();
