@@ -14,6 +14,7 @@ use crate::view::{StateRead, View, load};
 use borsh::BorshSerialize;
 use metanode_types::codec::encode;
 use metanode_types::ids::{Address, Digest, ReceiptId, TxId};
+use metanode_types::limits::MAX_RECEIPT_BYTES;
 use metanode_types::receipt::{Receipt, ReceiptBody, Subject};
 use std::collections::BTreeMap;
 
@@ -131,6 +132,7 @@ impl<'a> Draft<'a> {
             body,
         };
         let id = receipt.id();
+        debug_assert!(encode(&receipt).len() <= MAX_RECEIPT_BYTES, "every text in a receipt is bounded");
         self.put(key, &SubjectHead { count: seq + 1, last: id, digest: after });
         self.receipts.push(receipt);
         Ok(id)

@@ -81,8 +81,6 @@ codes! {
     WrongEvent = 55,
     /// The image reported is not the one assigned.
     OtherImage = 56,
-    /// A price does not fit.
-    PriceOverflow = 57,
     /// Metered again too soon.
     TooSoon = 59,
 }

@@ -1,8 +1,8 @@
 //! The ledger on a store: opening, committing, checking.
 //!
-//! Owns what one commit writes: state, trees, block, certificate, receipts, log nodes and every index, in one batch with
-//! one sync, so that a committed transaction is never "not found". Opening checks that the stored head, log, trees and
-//! last block agree, and names the first that does not.
+//! Owns what one commit writes: state, trees, block, certificate, receipts, log nodes and every index, in one batch
+//! with one sync, so that a committed transaction is never "not found". Opening checks that the stored head, log, trees
+//! and last block agree, and names the first that does not.
 
 use crate::error::{Error, Result};
 use crate::keys;
@@ -65,8 +65,8 @@ impl Ledger {
         &self.chain
     }
 
-    /// Makes a block final on this node: one atomic batch, one sync. `missed` are the proposers of the rounds before the
-    /// one that decided. Returns the new head.
+    /// Makes a block final on this node: one atomic batch, one sync. `missed` are the proposers of the rounds before
+    /// the one that decided. Returns the new head.
     pub fn commit(
         &self,
         executed: Executed,

@@ -124,7 +124,7 @@ pub struct Proposal {
     pub txs: Vec<SignedTx>,
     /// What follows from them.
     pub executed: Executed,
-    /// Transactions that will never be valid on this state, with the reason; the rest did not fit.
+    /// Transactions that are invalid on this state, with the reason; the rest did not fit.
     pub rejected: Vec<(TxId, Invalid)>,
 }
 
@@ -217,7 +217,12 @@ fn check_context(view: &View<'_>, c: &BlockContext) -> Result<(), BlockRejected>
 pub(crate) fn first_difference(got: &Header, want: &Header) -> Option<(&'static str, String, String)> {
     macro_rules! fields {
         ($($field:ident),*) => {
-            [$((stringify!($field), got.$field != want.$field, format!("{:?}", got.$field), format!("{:?}", want.$field))),*]
+            [$((
+                stringify!($field),
+                got.$field != want.$field,
+                format!("{:?}", got.$field),
+                format!("{:?}", want.$field),
+            )),*]
         };
     }
     let all = fields!(

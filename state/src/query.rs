@@ -1,7 +1,7 @@
 //! What is asked of a committed state: agents, RPC and proofs.
 //!
-//! Owns lookups by id prefix, pages by cursor, an agent's assignments, and proofs. Everything answers from one [`View`],
-//! so several answers agree with each other.
+//! Owns lookups by id prefix, pages by cursor, an agent's assignments, and proofs. Everything answers from one
+//! [`View`], so several answers agree with each other.
 
 use crate::error::{Error, Result};
 use crate::keys;

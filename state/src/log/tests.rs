@@ -1,3 +1,5 @@
+//! Roots and paths against the whole tree in memory.
+
 use super::*;
 use crate::store::{Batch, MemStore, Store};
 use metanode_types::merkle;

@@ -22,6 +22,8 @@ const WRITE_BUFFERS_BYTES: usize = 16 << 20;
 const WRITE_BUFFER_BYTES: usize = 4 << 20;
 /// Log on disk at most, before the oldest buffers are flushed.
 const WAL_BYTES: u64 = 32 << 20;
+/// Bits of the bloom filters per key: about one false hit in a hundred.
+const BLOOM_BITS_PER_KEY: u8 = 10;
 /// Files held open at most.
 const OPEN_FILES: i32 = 256;
 
@@ -71,7 +73,7 @@ fn database_options() -> Options {
 fn family_options(cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
-    table.set_bloom_filter(10.0, false);
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY.into(), false);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut o = Options::default();

@@ -18,6 +18,10 @@ fn kinds(done: &Done) -> Vec<String> {
     done.receipts.iter().map(kind).collect()
 }
 
+fn is_refund(r: &Receipt) -> bool {
+    matches!(&r.body, ReceiptBody::Economic(e) if matches!(e.kind, EconomicKind::Refunded { .. }))
+}
+
 fn scale(n: &str, replicas: u32, deposit: u128) -> TxBody {
     TxBody::Scale { deployment: name(n), replicas, deposit: Amount(deposit) }
 }
@@ -199,9 +203,7 @@ fn a_stopped_service_ends_when_its_nodes_say_so_and_its_escrow_returns() {
     assert!(before - chain.balance(1) < 10_000, "only fees were paid");
     let view = chain.view();
     let all = view.receipts_of(&name("web"), None, 100).unwrap().items;
-    assert!(
-        matches!(&all.last().unwrap().receipt.body, ReceiptBody::Economic(e) if matches!(e.kind, EconomicKind::Refunded { .. }))
-    );
+    assert!(is_refund(&all.last().unwrap().receipt));
 }
 
 #[test]

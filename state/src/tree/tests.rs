@@ -1,3 +1,5 @@
+//! Proofs, determinism and pruning of the modules' trees.
+
 use super::*;
 use crate::store::{MemStore, Store};
 

@@ -1,7 +1,7 @@
 //! Deploys a service or job: decision, payment, desired state, receipts, top to bottom.
 //!
-//! Owns the admission rules. Each rule is asked in order and goes on record, red or green, in the Pipeline receipt; a rule
-//! whose data is missing is red. There is no yellow yet: a level that needs approvals is refused.
+//! Owns the admission rules. Each rule is asked in order and goes on record, red or green, in the Pipeline receipt; a
+//! rule whose data is missing is red. There is no yellow yet: a level that needs approvals is refused.
 
 use crate::draft::{Draft, Step};
 use crate::error::Result;
