@@ -215,3 +215,94 @@ fn receipts_and_entries_are_proven_under_the_certified_header() {
     assert_eq!(height, Some(view.head().height));
     assert_eq!(view.certificate(view.head().height).unwrap().unwrap().block, view.head().block);
 }
+
+/// A core bundle of the receipt at a leaf, under the head's certificate.
+fn bundle(view: &View<'_>, index: u64) -> metanode_types::bundle::Bundle {
+    use metanode_types::bundle::{Bundle, Cause};
+    use metanode_types::receipt::ReceiptBody;
+    let height = view.head().height;
+    let header = view.block(height).unwrap().unwrap().header;
+    let receipt = view.receipt_at(index).unwrap().unwrap();
+    let mut wanted = vec![receipt.receipt.previous];
+    if let ReceiptBody::Action(a) = &receipt.receipt.body {
+        wanted.push(a.assignment());
+    }
+    let mut all = vec![receipt.clone()];
+    for id in wanted.into_iter().flatten() {
+        if all.iter().all(|r| r.receipt.id() != id) {
+            all.push(view.receipt(&id).unwrap().expect("receipts name receipts that exist"));
+        }
+    }
+    let path = |i| view.inclusion_path(i, header.receipts_size).unwrap().unwrap();
+    let items = all.into_iter().map(|r| (r.index, r.receipt, path(r.index))).collect();
+    let (receipts, hashes) = Bundle::share_paths(items).unwrap();
+    let cause = receipt.receipt.tx_index.map(|at| {
+        let block = view.block(receipt.receipt.height).unwrap().unwrap();
+        Cause::of(&block.txs[at as usize])
+    });
+    let certificate = view.certificate(height).unwrap().unwrap();
+    Bundle { chain_id: view.chain_id(), header, certificate, receipts, hashes, cause, full: None }
+}
+
+#[test]
+fn every_receipt_of_a_rich_history_passes_the_offline_verifier() {
+    use metanode_types::cage_report::ExitStatus;
+    use metanode_types::params::Usage;
+    use metanode_types::tx::{DeploySpec, ReplicaEvent, ShortText};
+    use metanode_types::verify::{TrustRoot, verify};
+    let mut chain = Chain::with_nodes(2);
+    chain.ok(1, TxBody::Deploy(service("web", 2)));
+    chain.ok(1, TxBody::Deploy(job("j", 2)));
+    chain.send(2, TxBody::Deploy(DeploySpec { deposit: Amount(1), ..service("poor", 1) }));
+    chain.send(2, TxBody::Transfer { to: address(1), amount: Amount(RICH) });
+    for i in 0..2 {
+        let (who, body) = (chain.holder("web", i), chain.report("web", i, ReplicaEvent::Started));
+        chain.ok(who, body);
+        let (who, body) =
+            (chain.holder("web", i), chain.report("web", i, ReplicaEvent::Health { healthy: true }));
+        chain.ok(who, body);
+    }
+    let (who, usage) = (chain.holder("web", 0), Usage { cpu_ms: 999, memory_mib_s: 77 });
+    let body = chain.report("web", 0, ReplicaEvent::Metered { usage });
+    chain.ok(who, body);
+    let (who, body) = (chain.holder("j", 0), chain.exited("j", 0, ExitStatus::Code(0), usage));
+    chain.ok(who, body);
+    let refused = ReplicaEvent::Refused { reason: ShortText::new("no image") };
+    let (who, body) = (chain.holder("j", 1), chain.report("j", 1, refused));
+    chain.ok(who, body);
+    let (who, body) = (chain.holder("j", 1), chain.exited("j", 1, ExitStatus::Code(1), usage));
+    chain.ok(who, body);
+    chain.ok(1, TxBody::Scale { deployment: name("web"), replicas: 1, deposit: Amount(7) });
+    chain.ok(1, TxBody::Stop { deployment: name("web") });
+    for _ in 0..5 {
+        chain.block_after(5000, vec![]);
+    }
+    chain.ok(11, register(11));
+
+    let genesis = chain.ledger.genesis().clone();
+    let trust = TrustRoot {
+        chain_id: genesis.chain_id,
+        supply: Amount(genesis.accounts.iter().map(|a| a.1.0).sum()),
+        validators: genesis.validators,
+        params: genesis.params,
+    };
+    let view = chain.view();
+    let mut names = std::collections::BTreeSet::new();
+    for index in 1..view.head().log.size() {
+        let bundle = bundle(&view, index);
+        let receipt = &bundle.receipts[0].receipt;
+        let verification = verify(&bundle, &trust);
+        assert!(verification.verified(), "{receipt:?}\n{:?}", verification.checks);
+        assert!(bundle.to_bytes().len() <= metanode_types::limits::CORE_BUNDLE_BYTES, "{receipt:?}");
+        names.insert(match &receipt.body {
+            metanode_types::receipt::ReceiptBody::Action(a) => a.name().to_string(),
+            _ => receipt.tier().to_string(),
+        });
+    }
+    for kind in ["exited", "started", "health", "refused", "assigned", "unassigned", "node-lost", "failed"] {
+        assert!(names.contains(kind), "the history has a receipt {kind}: {names:?}");
+    }
+    for tier in ["pipeline", "agreement", "economic", "finished", "scaled", "stop-ordered", "deployed"] {
+        assert!(names.contains(tier), "the history has a receipt {tier}: {names:?}");
+    }
+}
