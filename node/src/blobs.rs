@@ -11,10 +11,10 @@
 use metanode_p2p::blob::{self, BlobId, BlobSource, ChunkList, FetchState, Ticket};
 use metanode_p2p::{Event, Network, Offence, PeerId, Protocol, RequestId};
 use metanode_runtime::image::{Chunk, Descriptor, Fetch as Import, Image, ImageStore};
-use metanode_types::ids::Digest;
+use metanode_types::ids::{ContentDigest, Digest};
 use metanode_types::merkle;
 use metanode_types::workload::ImageRef;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -87,8 +87,7 @@ impl Blobs {
 
     /// The image, or how far its fetch is; asks for it when it is neither here nor on its way.
     pub fn ensure(&self, image: &ImageRef) -> ImageState {
-        let digest = metanode_runtime::Digest::from(image.digest);
-        if let Ok(found) = self.store.get(&digest) {
+        if let Ok(found) = self.store.get(&image.digest) {
             if found.descriptor.id() == image.descriptor {
                 return ImageState::Here(Box::new(found));
             }
@@ -121,12 +120,12 @@ struct Fetching {
     lacking: BTreeMap<PeerId, u64>,
     asked: Option<(RequestId, u64)>,
     import: Option<Import>,
-    blobs: BTreeMap<metanode_runtime::Digest, blob::Fetch>,
+    blobs: BTreeMap<ContentDigest, blob::Fetch>,
 }
 
 enum Pending {
     Descriptor(Digest),
-    Chunks(Digest, metanode_runtime::Digest, Ticket),
+    Chunks(Digest, ContentDigest, Ticket),
 }
 
 /// The fetching and serving side.
@@ -276,18 +275,16 @@ impl BlobService {
                 return self.lacks(image, peer);
             }
         };
-        let missing: BTreeSet<_> = self.store.missing_blobs(&descriptor).into_iter().cloned().collect();
-        fetching.blobs = missing
-            .into_iter()
-            .map(|b| (b.digest, blob::Fetch::new(BlobId::of_root(b.size, &b.chunk_root))))
-            .collect();
+        let missing = self.store.missing_blobs(&descriptor).into_iter();
+        let fetches = missing.map(|b| (b.digest, blob::Fetch::new(BlobId::of_root(b.size, &b.chunk_root))));
+        fetching.blobs = fetches.collect();
         match self.store.fetch(descriptor) {
             Ok(import) => fetching.import = Some(import),
             Err(error) => self.fail(image, error.to_string()),
         }
     }
 
-    fn chunks_arrived(&mut self, image: &Digest, blob: &metanode_runtime::Digest, ticket: Ticket, data: &[u8]) {
+    fn chunks_arrived(&mut self, image: &Digest, blob: &ContentDigest, ticket: Ticket, data: &[u8]) {
         let now = self.now_ms();
         let Some(fetching) = self.fetches.get_mut(image) else { return };
         let (Some(import), Some(fetch)) = (fetching.import.as_mut(), fetching.blobs.get_mut(blob)) else { return };

@@ -4,9 +4,10 @@
 //! its shape, time and parent fit and executing it gives exactly the header. The overlay of a valid block is kept
 //! for its commit.
 
-use super::{Chain, ChainError, Notice, Topic};
+use super::{Chain, ChainError, Notice};
 use metanode_consensus::Input;
 use metanode_consensus::sync::SyncInput;
+use metanode_p2p::Topic;
 use metanode_types::block::{Block, Header};
 use metanode_types::certificate::Certificate;
 use metanode_types::codec;
@@ -64,31 +65,27 @@ impl Chain {
         }
         let time_ms = self.candidate_time();
         for id in self.mempool.expired(time_ms) {
-            self.mempool.remove(&id);
+            self.drop_waiting(&id);
         }
-        let (txs, stale) = self.choose(time_ms);
+        let max_txs = self.params.max_block_txs as usize;
+        let candidates = self.mempool.candidates(max_txs, self.params.max_block_bytes as usize);
+        let candidates = candidates.iter().map(|tx| SignedTx::clone(tx)).collect();
+        let (block, stale) = self.ledger.build(me, time_ms, candidates)?;
         for id in stale {
-            self.mempool.remove(&id);
+            self.drop_waiting(&id);
         }
-        let block = self.ledger.build(me, time_ms, txs)?;
         let body = codec::encode(&block);
         let id = self.bodies.keep(block);
         self.publish(Topic::Blocks, body);
         Ok(Some(Input::Propose { height, round, block: id }))
     }
 
-    /// Transactions for a block at `time_ms`, and the ids of those that became invalid.
-    fn choose(&self, time_ms: u64) -> (Vec<SignedTx>, Vec<metanode_types::ids::TxId>) {
-        // A quarter is left for the header, the certificate and the encoding of lists.
-        let room = self.params.max_block_bytes as usize * 3 / 4;
-        let candidates = self.mempool.candidates(self.params.max_block_txs as usize, room);
-        let checked = self.ledger.recheck(&candidates, time_ms);
-        let mut txs = Vec::with_capacity(candidates.len());
-        let mut stale = Vec::new();
-        for (tx, valid) in candidates.iter().zip(checked) {
-            if valid { txs.push(SignedTx::clone(tx)) } else { stale.push(tx.id()) }
+    /// A waiting transaction became invalid.
+    fn drop_waiting(&mut self, id: &metanode_types::ids::TxId) {
+        if let Some(tx) = self.mempool.get(id) {
+            self.ledger.forget(&tx);
         }
-        (txs, stale)
+        self.mempool.remove(id);
     }
 
     /// Judges a wanted block if its body is here.
@@ -98,7 +95,7 @@ impl Chain {
             return Ok(None);
         }
         let Some(block) = self.bodies.get(id).cloned() else { return Ok(None) };
-        let verdict = self.timely(&block.header, wanted.round).and_then(|()| self.ledger.judge(&block));
+        let verdict = self.timely(&block.header, wanted.round).and_then(|()| self.ledger.judge(&block, &*self.scheme));
         if let Err(why) = &verdict {
             self.notices.push(Notice::Degraded(format!("block {} at height {}: {why}", id.short(), wanted.height)));
         }
@@ -136,7 +133,7 @@ impl Chain {
     /// Commits a final block: one atomic write, one sync; then everyone who waits is told.
     pub(super) fn commit(&mut self, block: Block, certificate: Certificate) -> Result<(), ChainError> {
         let (height, id, round) = (block.header.height, block.id(), certificate.round);
-        self.ledger.commit(&block, &certificate).map_err(|e| match e {
+        self.ledger.commit(&block, &certificate, &*self.scheme).map_err(|e| match e {
             super::LedgerError::Diverged(why) => ChainError::Diverged { height, block: id, why },
             other => ChainError::Ledger(other),
         })?;

@@ -28,7 +28,7 @@ pub use ledger::{Ledger, LedgerError, Tip};
 pub use mempool::Mempool;
 
 use blocks::Bodies;
-use metanode_consensus::sync::{Sync, SyncConfig};
+use metanode_consensus::sync::{BlockSync, SyncConfig};
 use metanode_consensus::{Consensus, Fatal, Local, Scheme, SetupError, TimeoutId, WalRecord};
 use metanode_p2p::{Network, RequestId};
 use metanode_types::block::Block;
@@ -137,8 +137,9 @@ pub struct Chain {
     ledger: Ledger,
     journal: Box<dyn Journal>,
     network: Arc<dyn Network>,
+    scheme: Arc<dyn Scheme>,
     consensus: Consensus,
-    sync: Sync,
+    sync: BlockSync,
     me: Option<Address>,
     blobs: Option<BlobSink>,
     mempool: Mempool,
@@ -164,14 +165,15 @@ impl Chain {
         let me = local.as_ref().map(|l| l.address);
         let config = metanode_consensus::Config { chain_id, timeouts: params.consensus.clone() };
         let consensus = Consensus::new(config, scheme.clone(), local)?;
-        let tip = ledger.tip();
+        let tip = ledger.tip().clone();
         let sync_config = SyncConfig { status_every_ms: 2_000, ..SyncConfig::new(chain_id) };
-        let sync = Sync::new(sync_config, scheme, tip.height, tip.block, tip.validators.clone());
+        let sync = BlockSync::new(sync_config, scheme.clone(), tip.height, tip.block, tip.validators.clone());
         let mut chain = Chain {
             chain_id,
             params,
             journal,
             network,
+            scheme: scheme.clone(),
             consensus,
             sync,
             me,

@@ -54,7 +54,7 @@ impl Chain {
         if height != self.ledger.tip().height + 1 {
             return Ok(None);
         }
-        if let Err(why) = self.ledger.judge(&delivered.block) {
+        if let Err(why) = self.ledger.judge(&delivered.block, &*self.scheme) {
             // A quorum certified it, so either this node's state or its software is wrong: never served, never guessed.
             self.notices.push(Notice::Alarm(format!("certified block {height} does not execute here: {why}")));
             return Ok(Some(SyncInput::Rejected { height }));

@@ -60,19 +60,26 @@ impl DriverConfig {
     /// The usual configuration: executables beside this one, or where `METANODE_CAGE` says.
     pub fn new(cages: &Path, images: ImageStore) -> Result<Self> {
         let own = std::env::current_exe().at("find", Path::new("this executable"))?;
-        let cage_binary = match std::env::var_os("METANODE_CAGE") {
-            Some(path) => path.into(),
-            None => own.with_file_name("metanode-cage"),
-        };
         Ok(Self {
             cages: cages.to_path_buf(),
             images,
-            cage_binary,
+            cage_binary: cage_binary()?,
             wasm_command: vec![own.into(), "__wasm".into()],
             output_bytes: 4 << 20,
             stop_grace_ms: 10_000,
             health_every_ms: 2_000,
         })
+    }
+}
+
+/// The `metanode-cage` executable: what `METANODE_CAGE` names, else beside this one.
+pub fn cage_binary() -> Result<PathBuf> {
+    match std::env::var_os("METANODE_CAGE") {
+        Some(path) => Ok(path.into()),
+        None => {
+            let own = std::env::current_exe().at("find", Path::new("this executable"))?;
+            Ok(own.with_file_name("metanode-cage"))
+        }
     }
 }
 

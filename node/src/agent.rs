@@ -1,0 +1,257 @@
+//! The agent: runs what the ledger assigned to this node, and reports what became of it.
+//!
+//! ```text
+//!   new height ──▶ assignments from this node's own state ──▶ driver.step ──▶ observations
+//!                                                                                │
+//!   ledger ◀── report transactions, sent again until they are final ◀────────────┘
+//! ```
+//!
+//! Owns registration, heartbeats and reports of this node. Reads assignments only from its own final state, never from
+//! a message, so silence of the network stops nothing. Refuses to forget an end: the driver tells it again until the
+//! ledger has it.
+
+use crate::blobs::{Blobs, ImageState};
+use crate::chain::SubmitError;
+use crate::chain::thread::{ChainHandle, unix_ms};
+use crate::ledger_reader::LedgerReader;
+use metanode_runtime::driver::{Assignment, Driver, Observation};
+use metanode_runtime::reconcile::CageKey;
+use metanode_types::account::AccountSecret;
+use metanode_types::ids::{Address, TxId};
+use metanode_types::params::ChainParams;
+use metanode_types::quantity::Amount;
+use metanode_types::tx::{NodeSpec, Report, ReplicaEvent, ShortText, SignedTx, TxBody};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The agent looks around at least this often; a new block wakes it at once.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A transaction of the agent's is valid this long; then it is made anew.
+const TX_LIFETIME_MS: u64 = 30_000;
+/// What a node pays for its own registration at most, in micro-units.
+const FEE_LIMIT: Amount = Amount(1_000_000);
+
+/// A service that ended this often in a row is reported, so that it is placed on another node.
+const RESTARTS_BEFORE_REPORT: u32 = 5;
+
+/// What the agent needs.
+pub struct AgentParts {
+    /// The chain loop.
+    pub chain: ChainHandle,
+    /// The committed ledger.
+    pub ledger: LedgerReader,
+    /// Images from peers.
+    pub blobs: Blobs,
+    /// The cages; none when this node runs no workloads.
+    pub driver: Option<Arc<Mutex<Driver>>>,
+    /// Account of this node.
+    pub account: AccountSecret,
+    /// What this node declares of itself.
+    pub spec: NodeSpec,
+    /// Rules of the chain.
+    pub params: ChainParams,
+    /// Where the agent waits for blocks.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// What is on its way to the ledger about one execution.
+struct Sent {
+    tx: TxId,
+    until_ms: u64,
+}
+
+/// The agent.
+pub struct Agent {
+    parts: AgentParts,
+    address: Address,
+    next_nonce: u64,
+    registration: Option<Sent>,
+    heartbeat_due_ms: u64,
+    /// Reports under way, by execution and kind of event.
+    reports: BTreeMap<(CageKey, &'static str), Told>,
+    /// Services that should run here.
+    services: BTreeSet<CageKey>,
+    /// Ends of services that are started again here, with the number of starts before.
+    ended: Vec<(CageKey, u32)>,
+}
+
+/// A report under way.
+struct Told {
+    sent: Sent,
+    event: ReplicaEvent,
+    restarts: u32,
+}
+
+impl Agent {
+    /// Starts the agent on a thread of its own; it ends soon after `stop` is set. Cages run on.
+    pub fn spawn(parts: AgentParts, nonce: u64, stop: Arc<AtomicBool>) -> std::io::Result<JoinHandle<()>> {
+        let address = parts.account.address();
+        let agent = Agent {
+            parts,
+            address,
+            next_nonce: nonce,
+            registration: None,
+            heartbeat_due_ms: 0,
+            reports: BTreeMap::new(),
+            services: BTreeSet::new(),
+            ended: Vec::new(),
+        };
+        std::thread::Builder::new().name("agent".into()).spawn(move || agent.run(&stop))
+    }
+
+    fn run(mut self, stop: &AtomicBool) {
+        let mut heights = self.parts.chain.heights();
+        while !stop.load(Ordering::Relaxed) {
+            heights.borrow_and_update();
+            if let Err(error) = self.look() {
+                tracing::warn!("agent: {error}");
+            }
+            // Either outcome, a new block or the time, means to look again.
+            let _woken = self.parts.runtime.block_on(tokio::time::timeout(LOOK_EVERY, heights.changed()));
+        }
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        if self.parts.chain.snapshot().height == 0 {
+            return Ok(());
+        }
+        if self.registered()? {
+            self.heartbeat();
+        }
+        if self.parts.driver.is_some() {
+            self.drive()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the ledger knows this node as it is now; sends the registration otherwise.
+    fn registered(&mut self) -> Result<bool, String> {
+        let known = self.parts.ledger.node_spec(&self.address)?;
+        if known.as_ref() == Some(&self.parts.spec) {
+            self.registration = None;
+            return Ok(true);
+        }
+        let now = unix_ms();
+        if self.registration.as_ref().is_none_or(|s| s.until_ms < now) {
+            let body = TxBody::RegisterNode(self.parts.spec.clone());
+            match self.send(body, FEE_LIMIT) {
+                Ok(sent) => self.registration = Some(sent),
+                Err(error) => return Err(format!("register this node: {error}")),
+            }
+        }
+        Ok(known.is_some())
+    }
+
+    fn heartbeat(&mut self) {
+        let now = unix_ms();
+        if now < self.heartbeat_due_ms {
+            return;
+        }
+        self.heartbeat_due_ms = now + self.parts.params.heartbeat_interval_ms;
+        let body = TxBody::Heartbeat { boot_id: self.parts.spec.boot_id, free: self.parts.spec.capacity };
+        if let Err(error) = self.send(body, Amount::ZERO) {
+            tracing::debug!("heartbeat: {error}");
+        }
+    }
+
+    fn send(&mut self, body: TxBody, fee_limit: Amount) -> Result<Sent, SubmitError> {
+        self.next_nonce = self.next_nonce.wrapping_add(1);
+        let time = self.parts.chain.snapshot().block_time_ms.max(unix_ms());
+        let until_ms = time + TX_LIFETIME_MS;
+        let chain_id = self.parts.ledger.chain_id();
+        let tx = SignedTx::sign(&self.parts.account, chain_id, self.next_nonce, until_ms, fee_limit, body);
+        let tx = self.parts.chain.submit(tx)?;
+        Ok(Sent { tx, until_ms })
+    }
+
+    fn drive(&mut self) -> Result<(), String> {
+        let assignments: Vec<Assignment> = self.parts.ledger.assignments_of(&self.address)?;
+        let Some(driver) = self.parts.driver.clone() else { return Ok(()) };
+        self.services = assignments.iter().filter(|a| !a.workload.is_job()).map(Assignment::key).collect();
+        let seen = {
+            let mut driver = driver.lock().unwrap_or_else(PoisonError::into_inner);
+            driver.step(unix_ms(), Some(&assignments)).map_err(|e| e.to_string())?
+        };
+        for observation in seen {
+            self.observe(observation);
+        }
+        self.follow_reports(&driver)
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Started { key, .. } => self.report(key, "started", ReplicaEvent::Started, 0),
+            Observation::Health { key, is_healthy } => {
+                self.report(key, "health", ReplicaEvent::Health { healthy: is_healthy }, 0);
+            }
+            Observation::Ended { key, report, restarts } => {
+                if self.services.contains(&key) && restarts < RESTARTS_BEFORE_REPORT {
+                    tracing::warn!("{key}: ended with {} ({restarts} restarts); starting it again", report.exit);
+                    self.ended.push((key, restarts));
+                } else {
+                    self.report(key, "end", ReplicaEvent::Exited { report: *report, restarts }, restarts);
+                }
+            }
+            Observation::Refused { key, reason, restarts } => {
+                let reason = ShortText::new(reason);
+                self.report(key, "end", ReplicaEvent::Refused { reason }, restarts);
+            }
+            Observation::NeedsImage { key, image } => match self.parts.blobs.ensure(&image) {
+                ImageState::Failed(why) => {
+                    tracing::warn!("{key}: fetch image {}: {why}", image.digest);
+                    self.parts.blobs.retry(&image);
+                }
+                ImageState::Fetching(left) => tracing::debug!("{key}: fetching its image, {left:?} chunks left"),
+                ImageState::Here(_) => {}
+            },
+            Observation::Adopted { key } => tracing::info!("{key}: adopted, it ran on while this node was away"),
+            Observation::Failed { key, reason } => tracing::warn!("{key}: {reason}"),
+        }
+    }
+
+    /// Sends a report, unless the same one is on its way.
+    fn report(&mut self, key: CageKey, kind: &'static str, event: ReplicaEvent, restarts: u32) {
+        let now = unix_ms();
+        if let Some(told) = self.reports.get(&(key.clone(), kind))
+            && told.sent.until_ms >= now
+            && told.event == event
+        {
+            return;
+        }
+        let body =
+            TxBody::Report(Report { replica: key.replica.clone(), epoch: key.epoch, event: event.clone() });
+        match self.send(body, FEE_LIMIT) {
+            Ok(sent) => {
+                tracing::info!("{key}: reporting {kind}");
+                self.reports.insert((key, kind), Told { sent, event, restarts });
+            }
+            // Nothing to change on the ledger (stale epoch, or known already) or no room: the driver tells ends again.
+            Err(error) => tracing::info!("{key}: report {kind}: {error}"),
+        }
+    }
+
+    /// Acknowledges ends that are final, and sends again what expired.
+    fn follow_reports(&mut self, driver: &Mutex<Driver>) -> Result<(), String> {
+        let now = unix_ms();
+        let mut done = std::mem::take(&mut self.ended);
+        for ((key, kind), told) in std::mem::take(&mut self.reports) {
+            if self.parts.ledger.is_final(&told.sent.tx)? {
+                if kind == "end" {
+                    done.push((key, told.restarts));
+                }
+            } else if told.sent.until_ms < now {
+                self.report(key, kind, told.event, told.restarts);
+            } else {
+                self.reports.insert((key, kind), told);
+            }
+        }
+        let mut driver = driver.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, restarts) in done {
+            driver.acknowledge(&key, restarts).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}
