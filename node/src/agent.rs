@@ -63,10 +63,23 @@ struct Sent {
     until_ms: u64,
 }
 
+/// Calls what it holds when it goes.
+struct Ended<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for Ended<F> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call();
+        }
+    }
+}
+
 /// The agent.
 pub struct Agent {
     parts: AgentParts,
     address: Address,
+    /// Height of the newest final block when this process began.
+    begun_at: u64,
     next_nonce: u64,
     registration: Option<Sent>,
     heartbeat_due_ms: u64,
@@ -86,12 +99,20 @@ struct Told {
 }
 
 impl Agent {
-    /// Starts the agent on a thread of its own; it ends soon after `stop` is set. Cages run on.
-    pub fn spawn(parts: AgentParts, nonce: u64, stop: Arc<AtomicBool>) -> std::io::Result<JoinHandle<()>> {
+    /// Starts the agent on a thread of its own; it ends soon after `stop` is set. Cages run on. `ended` is called when
+    /// it is over, also by a panic: a node without its agent would hold replicas that it does not look after.
+    pub fn spawn(
+        parts: AgentParts,
+        nonce: u64,
+        stop: Arc<AtomicBool>,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
         let address = parts.account.address();
+        let begun_at = *parts.chain.heights().borrow();
         let agent = Agent {
             parts,
             address,
+            begun_at,
             next_nonce: nonce,
             registration: None,
             heartbeat_due_ms: 0,
@@ -99,7 +120,10 @@ impl Agent {
             services: BTreeSet::new(),
             ended: Vec::new(),
         };
-        std::thread::Builder::new().name("agent".into()).spawn(move || agent.run(&stop))
+        std::thread::Builder::new().name("agent".into()).spawn(move || {
+            let _ended = Ended(Some(ended));
+            agent.run(&stop);
+        })
     }
 
     fn run(mut self, stop: &AtomicBool) {
@@ -110,7 +134,8 @@ impl Agent {
                 tracing::warn!("agent: {error}");
             }
             // Either outcome, a new block or the time, means to look again.
-            let _woken = self.parts.runtime.block_on(tokio::time::timeout(LOOK_EVERY, heights.changed()));
+            let woken = async { tokio::time::timeout(LOOK_EVERY, heights.changed()).await };
+            let _either = self.parts.runtime.block_on(woken);
         }
     }
 
@@ -168,12 +193,15 @@ impl Agent {
     }
 
     fn drive(&mut self) -> Result<(), String> {
+        // A state that was final when this process began may be long out of date: nothing is started or stopped by it
+        // until a block became final here since. Cages that run go on running.
+        let current = self.parts.chain.snapshot().height > self.begun_at;
         let assignments: Vec<Assignment> = self.parts.ledger.assignments_of(&self.address)?;
         let Some(driver) = self.parts.driver.clone() else { return Ok(()) };
         self.services = assignments.iter().filter(|a| !a.workload.is_job()).map(Assignment::key).collect();
         let seen = {
             let mut driver = driver.lock().unwrap_or_else(PoisonError::into_inner);
-            driver.step(unix_ms(), Some(&assignments)).map_err(|e| e.to_string())?
+            driver.step(unix_ms(), current.then_some(assignments.as_slice())).map_err(|e| e.to_string())?
         };
         for observation in seen {
             self.observe(observation);
@@ -223,13 +251,24 @@ impl Agent {
         }
         let body =
             TxBody::Report(Report { replica: key.replica.clone(), epoch: key.epoch, event: event.clone() });
-        match self.send(body, FEE_LIMIT) {
+        // A report that changes something is free; one that would fail is refused here rather than paid for.
+        match self.send(body, Amount::ZERO) {
             Ok(sent) => {
                 tracing::info!("{key}: reporting {kind}");
                 self.reports.insert((key, kind), Told { sent, event, restarts });
             }
-            // Nothing to change on the ledger (stale epoch, or known already) or no room: the driver tells ends again.
-            Err(error) => tracing::info!("{key}: report {kind}: {error}"),
+            Err(error) => {
+                // An end that nobody waits for any more (another epoch, a stopped deployment) is done with. Any other
+                // refusal is told again by the driver.
+                let held = self.parts.ledger.holds(&self.address, &key.replica, key.epoch);
+                if kind == "end" && held == Ok(false) {
+                    self.ended.push((key, restarts));
+                } else if kind == "end" {
+                    tracing::warn!("{key}: report {kind}: {error}");
+                } else {
+                    tracing::debug!("{key}: report {kind}: {error}");
+                }
+            }
         }
     }
 

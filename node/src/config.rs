@@ -227,7 +227,9 @@ impl Config {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Config::default(),
             Err(source) => return Err(ConfigError::Read { path, source }),
         };
-        base.overridden(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))))
+        base.overridden(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))),
+        )
     }
 
     /// Reads the text of a file.
@@ -272,7 +274,8 @@ impl Config {
             used.push(variable);
         }
         let merged = Config::deserialize(toml::Value::Table(table));
-        let merged = merged.map_err(|e| ConfigError::Variable { variable: used.join(" or "), why: e.to_string() });
+        let merged =
+            merged.map_err(|e| ConfigError::Variable { variable: used.join(" or "), why: e.to_string() });
         merged?.checked()
     }
 
@@ -287,7 +290,11 @@ impl Config {
         if !(1..=100).contains(&node.share_percent) {
             return refuse("node.share_percent", format!("{} is not from 1 to 100", node.share_percent));
         }
-        let sizes = [("node.memory", &node.memory), ("node.disk", &node.disk), ("limits.log_bytes", &self.limits.log_bytes)];
+        let sizes = [
+            ("node.memory", &node.memory),
+            ("node.disk", &node.disk),
+            ("limits.log_bytes", &self.limits.log_bytes),
+        ];
         for (key, text) in sizes {
             if !text.is_empty()
                 && let Err(e) = parse_bytes(text)
@@ -318,7 +325,11 @@ impl Config {
 
     /// Directory of the image store.
     pub fn images_dir(&self, home: &Home) -> PathBuf {
-        if self.images.dir.is_empty() { home.data_dir().join("images") } else { PathBuf::from(&self.images.dir) }
+        if self.images.dir.is_empty() {
+            home.data_dir().join("images")
+        } else {
+            PathBuf::from(&self.images.dir)
+        }
     }
 
     /// Bytes kept of each output stream of a replica.
@@ -352,7 +363,8 @@ pub fn describe(capacity: &Resources) -> String {
 fn key_at(text: &str, line: usize) -> Option<String> {
     let this = text.lines().nth(line - 1)?;
     let key = this.split_once('=').map(|(key, _)| key.trim())?;
-    let section = text.lines().take(line - 1).filter_map(|l| l.trim().strip_prefix('[')?.strip_suffix(']')).last();
+    let section =
+        text.lines().take(line - 1).filter_map(|l| l.trim().strip_prefix('[')?.strip_suffix(']')).last();
     Some(section.map_or_else(|| key.to_owned(), |s| format!("{s}.{key}")))
 }
 

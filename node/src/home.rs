@@ -135,7 +135,8 @@ impl Home {
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let path = self.root.join("lock");
         let fail = |intent, source| HomeError::Access { intent, path: path.clone(), source };
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open.map_err(|e| fail("open", e))?;
         let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
@@ -179,7 +180,10 @@ mod tests {
         let first = home.lock().expect("free");
         // A second open file description is refused even within one process.
         let error = home.lock().expect_err("taken");
-        assert!(matches!(&error, HomeError::InUse { pid, .. } if *pid == Some(std::process::id())), "{error}");
+        assert!(
+            matches!(&error, HomeError::InUse { pid, .. } if *pid == Some(std::process::id())),
+            "{error}"
+        );
         assert!(error.to_string().contains(&format!("process {} has it", std::process::id())));
         drop(first);
         home.lock().expect("free again");

@@ -170,9 +170,9 @@ impl SecretKey {
     pub fn from_secret(kind: KeyType, secret: &[u8; 32]) -> Result<SecretKey, String> {
         Ok(match kind {
             KeyType::Account => SecretKey::Account(AccountSecret::from_seed(*secret)),
-            KeyType::Validator => {
-                SecretKey::Validator(BlsSecret::from_bytes(secret).map_err(|_| "the secret is no BLS scalar")?)
-            }
+            KeyType::Validator => SecretKey::Validator(
+                BlsSecret::from_bytes(secret).map_err(|_| "the secret is no BLS scalar")?,
+            ),
             KeyType::Node => SecretKey::Node(NodeSecret(Zeroizing::new(*secret))),
         })
     }
@@ -227,11 +227,14 @@ impl SecretKey {
     pub fn parse(text: &[u8]) -> Result<SecretKey, String> {
         let file: KeyFile = serde_json::from_slice(text).map_err(|e| e.to_string())?;
         let mut secret = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(file.secret.as_bytes(), &mut *secret).map_err(|_| "the secret is not 64 hex digits")?;
+        hex::decode_to_slice(file.secret.as_bytes(), &mut *secret)
+            .map_err(|_| "the secret is not 64 hex digits")?;
         let key = SecretKey::from_secret(file.r#type, &secret)?;
         let public = key.public();
         if public.public != file.public || public.address != file.address {
-            return Err("public key or address do not belong to the secret: the file was edited or damaged".into());
+            return Err(
+                "public key or address do not belong to the secret: the file was edited or damaged".into()
+            );
         }
         Ok(key)
     }
@@ -239,7 +242,8 @@ impl SecretKey {
     /// Writes a new file of mode 0600; refuses to replace one.
     pub fn save(&self, path: &Path) -> Result<(), KeyError> {
         let fail = |source| KeyError::Access { intent: "write", path: path.to_owned(), source };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
         let written = file.write_all(self.text().as_bytes()).and_then(|()| file.sync_all());
         written.and_then(|()| sync_directory(path)).map_err(fail)
     }

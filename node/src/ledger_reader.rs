@@ -10,6 +10,7 @@ use metanode_state::{Ledger, StateRead, View};
 use metanode_types::ids::{Address, ChainId, TxId};
 use metanode_types::receipt::{Action, ReceiptBody};
 use metanode_types::tx::NodeSpec;
+use metanode_types::workload::ReplicaId;
 use std::sync::Arc;
 
 /// See the module.
@@ -49,6 +50,14 @@ impl LedgerReader {
     pub fn is_final(&self, tx: &TxId) -> Result<bool, String> {
         let record = self.view().and_then(|view| view.tx(tx)).map_err(|e| format!("look up {}: {e}", tx.short()))?;
         Ok(record.is_some())
+    }
+
+    /// Whether `node` holds this replica under this epoch, to run it or to stop it.
+    pub fn holds(&self, node: &Address, replica: &ReplicaId, epoch: u64) -> Result<bool, String> {
+        let record = self.view().and_then(|view| view.replica(replica));
+        let record = record.map_err(|e| format!("read replica {replica}: {e}"))?;
+        let held = record.as_ref().and_then(|r| r.assignment());
+        Ok(held.is_some_and(|a| a.node == *node && a.epoch == epoch))
     }
 
     /// What `node` must run now. What it holds but was told to stop is left out: absence is what stops a cage.

@@ -119,7 +119,8 @@ impl Node {
             params: genesis.params().clone(),
             runtime: runtime.handle().clone(),
         };
-        let agent = Agent::spawn(agent, keys::random_u64()?, stop.clone())?;
+        let tell = ended.clone();
+        let agent = Agent::spawn(agent, keys::random_u64()?, stop.clone(), move || tell.notify_one())?;
         let backend = NodeBackend::new(BackendParts {
             ledger: reader,
             chain: chain.handle(),
@@ -150,7 +151,7 @@ impl Node {
         tokio::select! {
             _ = term.recv() => tracing::info!("told to end (SIGTERM)"),
             _ = int.recv() => tracing::info!("told to end (SIGINT)"),
-            () = self.ended.notified() => tracing::error!("the chain ended by itself"),
+            () = self.ended.notified() => tracing::error!("the chain or the agent ended by itself"),
         }
     }
 

@@ -150,6 +150,7 @@ pub struct Chain {
     outbox: Vec<Arc<SignedTx>>,
     /// Highest height that others were seen working on.
     seen_height: u64,
+    started_ms: u64,
     last_commit_ms: u64,
     sync_wake_ms: u64,
     notices: Vec<Notice>,
@@ -185,6 +186,7 @@ impl Chain {
             replay: Vec::new(),
             outbox: Vec::new(),
             seen_height: 0,
+            started_ms: now_ms,
             last_commit_ms: now_ms,
             sync_wake_ms: now_ms,
             notices: Vec::new(),

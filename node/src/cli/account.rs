@@ -73,4 +73,3 @@ pub fn transfer(session: &Session, args: TransferArgs) -> Done {
     session.form.emit(&answer, |_| pairs(&rows));
     Ok(())
 }
-

@@ -55,12 +55,18 @@ const ALIASES: &[Alias] = &[
         ],
         instead: "metanode cluster create, get clusters, scale or ledger stats",
     },
-    Alias { name: "bpci-server", word: "bpci-server", words: &[(&[], &["start"])], instead: "metanode start" },
+    Alias {
+        name: "bpci-server",
+        word: "bpci-server",
+        words: &[(&[], &["start"])],
+        instead: "metanode start",
+    },
 ];
 
 /// Turns the words of another name into ours; leaves everything else alone.
 pub fn translate(mut argv: Vec<OsString>) -> Done<Vec<OsString>> {
-    let program = argv.first().and_then(|p| Path::new(p).file_name()?.to_str()).unwrap_or("metanode").to_owned();
+    let program =
+        argv.first().and_then(|p| Path::new(p).file_name()?.to_str()).unwrap_or("metanode").to_owned();
     let first = argv.get(1).and_then(|w| w.to_str()).unwrap_or("").to_owned();
     let (alias, skip) = match ALIASES.iter().find(|a| a.name == program) {
         Some(alias) => (alias, 1),
@@ -69,13 +75,18 @@ pub fn translate(mut argv: Vec<OsString>) -> Done<Vec<OsString>> {
             None => return Ok(argv),
         },
     };
-    let words: Vec<String> = argv[skip.min(argv.len())..].iter().map(|w| w.to_string_lossy().into_owned()).collect();
-    if matches!(words.first().map(String::as_str), None | Some("--help" | "-h" | "help")) && alias.name != "bpci-server" {
+    let words: Vec<String> =
+        argv[skip.min(argv.len())..].iter().map(|w| w.to_string_lossy().into_owned()).collect();
+    if matches!(words.first().map(String::as_str), None | Some("--help" | "-h" | "help"))
+        && alias.name != "bpci-server"
+    {
         return Err(refused(alias, "a command is needed"));
     }
-    let fits = |theirs: &[&str]| words.len() >= theirs.len() && theirs.iter().zip(&words).all(|(a, b)| a == b);
+    let fits =
+        |theirs: &[&str]| words.len() >= theirs.len() && theirs.iter().zip(&words).all(|(a, b)| a == b);
     let Some((theirs, ours)) = alias.words.iter().find(|(theirs, _)| fits(theirs)) else {
-        let named: Vec<&str> = words.iter().map(String::as_str).take_while(|w| !w.starts_with('-')).take(2).collect();
+        let named: Vec<&str> =
+            words.iter().map(String::as_str).take_while(|w| !w.starts_with('-')).take(2).collect();
         return Err(refused(alias, &format!("`{}` is not built", named.join(" "))));
     };
     let rest = argv.split_off(skip + theirs.len());
@@ -97,14 +108,22 @@ mod tests {
 
     fn ours(words: &str) -> Result<String, String> {
         let argv = words.split(' ').map(OsString::from).collect();
-        let join = |argv: Vec<OsString>| argv.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+        let join = |argv: Vec<OsString>| {
+            argv.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
         translate(argv).map(join).map_err(|f| f.text())
     }
 
     #[test]
     fn other_names_lead_to_our_commands() {
-        assert_eq!(ours("/usr/bin/docklock deploy web --image x"), Ok("metanode deploy web --image x".into())); // tidy: allow(paths): an argv[0], not a file
-        assert_eq!(ours("metanode docklock get cages -o json"), Ok("metanode get deployments -o json".into()));
+        assert_eq!(
+            ours("/usr/bin/docklock deploy web --image x"),
+            Ok("metanode deploy web --image x".into())
+        ); // tidy: allow(paths): an argv[0], not a file
+        assert_eq!(
+            ours("metanode docklock get cages -o json"),
+            Ok("metanode get deployments -o json".into())
+        );
         assert_eq!(ours("enc-cluster create eu"), Ok("metanode cluster create eu".into()));
         assert_eq!(ours("metanode enc list"), Ok("metanode get clusters".into()));
         assert_eq!(ours("bpci-server --port 8080"), Ok("metanode start --port 8080".into()));
@@ -114,7 +133,10 @@ mod tests {
     #[test]
     fn words_without_a_command_are_refused_by_name() {
         let error = ours("docklock cage replay x --witness-log f").expect_err("not built");
-        assert!(error.contains("`cage replay` is not built") && error.contains("next: use metanode"), "{error}");
+        assert!(
+            error.contains("`cage replay` is not built") && error.contains("next: use metanode"),
+            "{error}"
+        );
         assert!(ours("enc-cluster").expect_err("nothing asked").contains("a command is needed"));
     }
 }

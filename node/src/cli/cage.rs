@@ -46,7 +46,9 @@ enum CageCommand {
 
 /// What runs, within which bounds.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Exit status: that of the program; 128 + signal when it was killed; 125 when the cage failed.")]
+#[command(
+    after_help = "Exit status: that of the program; 128 + signal when it was killed; 125 when the cage failed."
+)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 pub(super) struct RunArgs {
     /// Directory that is the root, never written
@@ -138,7 +140,8 @@ fn cage(session: &Session, args: &RunArgs) -> Done<u8> {
     match &ended.outcome {
         Ok(status) => answer["status"] = json!(status),
         Err(why) => {
-            let failure = Failure::failed(what, why).next("metanode security audit shows what this machine offers");
+            let failure =
+                Failure::failed(what, why).next("metanode security audit shows what this machine offers");
             return Err(failure.details(answer));
         }
     }
@@ -158,7 +161,10 @@ fn check_level(asked: CageLevel, built: CageLevel) -> Done {
     if asked <= built {
         return Ok(());
     }
-    let failure = Failure::usage(format!("honour --level {asked}"), format!("it is not built for this program; {built} is"));
+    let failure = Failure::usage(
+        format!("honour --level {asked}"),
+        format!("it is not built for this program; {built} is"),
+    );
     Err(failure.next(format!("--level {built}")))
 }
 
@@ -293,7 +299,10 @@ pub fn program() -> Done<PathBuf> {
     }
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(NAME)));
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = beside.into_iter().chain(std::env::split_paths(&paths).map(|dir| dir.join(NAME))).find(|path| path.is_file());
+    let found = beside
+        .into_iter()
+        .chain(std::env::split_paths(&paths).map(|dir| dir.join(NAME)))
+        .find(|path| path.is_file());
     found.ok_or_else(|| {
         Failure::unavailable("find metanode-cage", "it is neither beside this program nor in PATH")
             .next("build or install it together with metanode; WASM modules run without it")

@@ -83,7 +83,8 @@ pub fn run(session: &Session, args: ClusterArgs) -> Done {
     let node = session.node()?;
     let tx = Chain::of(&node)?.sign(&key, TxBody::CreateCluster(spec))?;
     let done = submit::send(&node, &tx, submit::DEFAULT_WAIT)?;
-    let answer = json!({ "cluster": args.name, "tx": done.id, "height": done.height, "receipts": done.receipts });
+    let answer =
+        json!({ "cluster": args.name, "tx": done.id, "height": done.height, "receipts": done.receipts });
     session.form.emit(&answer, |_| {
         pairs(&[
             ("cluster", args.name.to_string()),

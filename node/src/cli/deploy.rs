@@ -136,7 +136,13 @@ pub fn run(session: &Session, args: DeployArgs) -> Done {
     if !args.env.is_empty() && session.form == super::output::Form::Text {
         note("note: environment variables are on the ledger, public for ever");
     }
-    let spec = DeploySpec { name: args.name.clone(), cluster: args.cluster, replicas: args.replicas, workload, deposit };
+    let spec = DeploySpec {
+        name: args.name.clone(),
+        cluster: args.cluster,
+        replicas: args.replicas,
+        workload,
+        deposit,
+    };
     let tx = chain.sign(&key, TxBody::Deploy(spec))?;
     let left = deadline.saturating_duration_since(Instant::now());
     let final_tx = submit::send(&node, &tx, if args.wait { left } else { submit::DEFAULT_WAIT })?;
@@ -236,7 +242,15 @@ fn summary(node: &Node, view: DeploymentView, tx: &TxView, deposit: Amount) -> D
         exit: r.exit.map(|e| e.to_string()),
     };
     let replicas = view.replicas.into_iter().map(line).collect();
-    Ok(Deployed { deployment: view.name, tx: tx.id, height: tx.height, status: view.status, replicas, receipts, deposit })
+    Ok(Deployed {
+        deployment: view.name,
+        tx: tx.id,
+        height: tx.height,
+        status: view.status,
+        replicas,
+        receipts,
+        deposit,
+    })
 }
 
 fn conclude(session: &Session, deployed: Deployed, waited: bool, in_time: bool) -> Done {

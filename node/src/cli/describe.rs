@@ -65,7 +65,10 @@ pub fn run(session: &Session, args: DescribeArgs) -> Done {
                     ("cluster", c.name.to_string()),
                     ("owner", c.owner.map_or_else(|| "the genesis".into(), |a| a.to_string())),
                     ("security", c.security.to_string()),
-                    ("nodes", if nodes.is_empty() { "every registered node".into() } else { nodes.join(", ") }),
+                    (
+                        "nodes",
+                        if nodes.is_empty() { "every registered node".into() } else { nodes.join(", ") },
+                    ),
                     ("replica limits", resources(&c.max_replica)),
                     ("deployments", c.deployments.to_string()),
                 ])

@@ -124,7 +124,9 @@ pub fn run(session: &Session, args: GenesisArgs) -> Done {
 fn new(session: &Session, args: NewArgs) -> Done {
     if args.out.exists() {
         let why = format!("{} exists", args.out.display());
-        return Err(Failure::usage("write a new genesis", why).next("remove it, or give another file as --out"));
+        return Err(
+            Failure::usage("write a new genesis", why).next("remove it, or give another file as --out")
+        );
     }
     let spec = GenesisSpec::new(args.chain_name, args.time.unwrap_or_else(now_ms), ChainParams::default());
     store(session, &spec, &args.out)
@@ -197,10 +199,12 @@ fn add_account(session: &Session, args: AccountArgs) -> Done {
     let what = "add the account";
     let address = match args.account.parse::<Address>() {
         Ok(address) => address,
-        Err(_) if Path::new(&args.account).is_file() => match SecretKey::load(Path::new(&args.account)).usage(what)? {
-            SecretKey::Account(key) => key.address(),
-            other => return Err(Failure::usage(what, format!("the file holds a {} key", other.kind()))),
-        },
+        Err(_) if Path::new(&args.account).is_file() => {
+            match SecretKey::load(Path::new(&args.account)).usage(what)? {
+                SecretKey::Account(key) => key.address(),
+                other => return Err(Failure::usage(what, format!("the file holds a {} key", other.kind()))),
+            }
+        }
         Err(e) => return Err(Failure::usage(what, format!("{e}, and no key file has that name"))),
     };
     let mut spec = load(&args.file)?;
@@ -230,6 +234,8 @@ fn validate(session: &Session, file: &Path) -> Done {
 
 fn hash(session: &Session, file: &Path) -> Done {
     let genesis = checked(file)?;
-    session.form.emit(&serde_json::json!({ "chain_id": genesis.chain_id() }), |_| genesis.chain_id().to_string());
+    session
+        .form
+        .emit(&serde_json::json!({ "chain_id": genesis.chain_id() }), |_| genesis.chain_id().to_string());
     Ok(())
 }

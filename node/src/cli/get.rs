@@ -5,9 +5,9 @@
 
 use super::deploy::word;
 use super::failure::{Done, Failure};
+use super::output::Form;
 use super::output::{table, value};
 use super::session::{Node, Session};
-use super::output::Form;
 use metanode_rpc::ClientError;
 use metanode_rpc::methods::params::PageParams;
 use metanode_rpc::views::{ClusterView, DeploymentView, NodeView, PageView, ReceiptView, ReplicaState};
@@ -56,7 +56,8 @@ pub fn run(session: &Session, args: GetArgs) -> Done {
             form.emit(&all, |all| nodes_text(all));
         }
         Kind::Clusters => {
-            let all: Vec<ClusterView> = pages(|page| node.ask("list the clusters", node.client().clusters(page)))?;
+            let all: Vec<ClusterView> =
+                pages(|page| node.ask("list the clusters", node.client().clusters(page)))?;
             form.emit(&all, |all| clusters_text(all));
         }
     }
@@ -75,7 +76,8 @@ pub fn pages<T>(mut fetch: impl FnMut(PageParams) -> Done<PageView<T>>) -> Done<
         }
     }
     let why = format!("it has more than {MAX_PAGES} pages of {MAX_PAGE} entries");
-    Err(Failure::unavailable("read the whole list", why).next("use the JSON-RPC interface, which pages through it"))
+    Err(Failure::unavailable("read the whole list", why)
+        .next("use the JSON-RPC interface, which pages through it"))
 }
 
 /// Every deployment.
@@ -108,14 +110,18 @@ fn deployments_text(all: &[DeploymentView]) -> String {
     let row = |d: &DeploymentView| {
         let running = d.replicas.iter().filter(|r| r.state == ReplicaState::Running).count();
         let kind = if d.workload.is_job() { "job" } else { "service" };
-        let mut nodes: Vec<&str> = d.replicas.iter().filter_map(|r| Some(r.node.as_ref()?.as_str())).collect();
+        let mut nodes: Vec<&str> =
+            d.replicas.iter().filter_map(|r| Some(r.node.as_ref()?.as_str())).collect();
         nodes.sort_unstable();
         nodes.dedup();
         let status = value(&d.status).as_str().unwrap_or("unknown").to_owned();
         let ready = format!("{running}/{}", d.replicas.len());
         vec![d.name.to_string(), kind.into(), status, ready, d.cluster.to_string(), nodes.join(",")]
     };
-    table(&["NAME", "KIND", "STATUS", "RUNNING", "CLUSTER", "NODES"], &all.iter().map(row).collect::<Vec<_>>())
+    table(
+        &["NAME", "KIND", "STATUS", "RUNNING", "CLUSTER", "NODES"],
+        &all.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 fn nodes_text(all: &[NodeView]) -> String {
@@ -142,7 +148,10 @@ fn clusters_text(all: &[ClusterView]) -> String {
         let placement = value(&c.placement).as_str().unwrap_or("unknown").to_owned();
         vec![c.name.to_string(), c.security.to_string(), placement, nodes, c.deployments.to_string()]
     };
-    table(&["NAME", "SECURITY", "PLACEMENT", "NODES", "DEPLOYMENTS"], &all.iter().map(row).collect::<Vec<_>>())
+    table(
+        &["NAME", "SECURITY", "PLACEMENT", "NODES", "DEPLOYMENTS"],
+        &all.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// Replicas as rows.

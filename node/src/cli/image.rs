@@ -164,13 +164,16 @@ pub fn import(store: &ImageStore, reference: &Reference) -> Done<Image> {
 fn pack_one(session: &Session, args: PackArgs) -> Done {
     let what = "pack the image";
     let store = open(&args.store)?;
-    let config = RunConfig { entrypoint: args.entrypoint, cmd: args.cmd, env: args.env, workdir: args.workdir };
+    let config =
+        RunConfig { entrypoint: args.entrypoint, cmd: args.cmd, env: args.env, workdir: args.workdir };
     let spec = PackSpec { source: args.path, config };
     // Without --out the layout is only a step on the way into the store.
-    let scratch = std::env::temp_dir().join(format!("metanode-pack-{:016x}", crate::keys::random_u64().unavailable(what)?));
+    let scratch = std::env::temp_dir()
+        .join(format!("metanode-pack-{:016x}", crate::keys::random_u64().unavailable(what)?));
     let layout = args.out.clone().unwrap_or_else(|| scratch.clone());
     let packed = pack(&spec, &layout).usage(what);
-    let imported = packed.and_then(|_| import(&store, &Reference::Oci { path: layout.clone(), select: None }));
+    let imported =
+        packed.and_then(|_| import(&store, &Reference::Oci { path: layout.clone(), select: None }));
     let _ = std::fs::remove_dir_all(&scratch);
     let stored = Stored { layout: args.out, ..Stored::of(&imported?) };
     session.form.emit(&stored, Stored::text);
@@ -181,7 +184,14 @@ fn list(session: &Session, args: &StoreArgs) -> Done {
     let images = open(args)?.list().unavailable("list the images")?;
     let stored: Vec<Stored> = images.iter().map(Stored::of).collect();
     session.form.emit(&stored, |all| {
-        let row = |s: &Stored| vec![s.reference.clone(), kind(s.image.kind).to_owned(), format_bytes(s.bytes), s.entrypoint.join(" ")];
+        let row = |s: &Stored| {
+            vec![
+                s.reference.clone(),
+                kind(s.image.kind).to_owned(),
+                format_bytes(s.bytes),
+                s.entrypoint.join(" "),
+            ]
+        };
         table(&["IMAGE", "KIND", "SIZE", "RUNS"], &all.iter().map(row).collect::<Vec<_>>())
     });
     Ok(())

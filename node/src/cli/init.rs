@@ -77,7 +77,8 @@ pub fn initialise(home: &Home, args: InitArgs) -> Done<Initialised> {
         return Err(Failure::usage(what, why).next("start it, or give another directory as --home"));
     }
     // Read first: a bad genesis leaves nothing behind.
-    let joined = args.genesis.as_deref().map(|file| Genesis::load(file).usage("read the genesis")).transpose()?;
+    let joined =
+        args.genesis.as_deref().map(|file| Genesis::load(file).usage("read the genesis")).transpose()?;
     home.create().unavailable(&*what)?;
     let _lock = home.lock().unavailable(&*what)?;
     for (kind, file) in [
@@ -100,7 +101,8 @@ pub fn initialise(home: &Home, args: InitArgs) -> Done<Initialised> {
             let mut spec = GenesisSpec::new(chain_name, now_ms(), ChainParams::default());
             let validator = GenesisValidator::new(name.clone(), &bls, account.public(), 1);
             let balance = Amount(DEV_BALANCE * Amount::MICROS);
-            let built = spec.add_validator(validator).and_then(|()| spec.add_account(account.address(), balance));
+            let built =
+                spec.add_validator(validator).and_then(|()| spec.add_account(account.address(), balance));
             built.and_then(|()| spec.validate()).usage(&*what)?
         }
     };
@@ -169,7 +171,8 @@ mod tests {
         assert!(initialise(&home, args()).expect_err("there already").text().contains("exists"));
         // Another node joins with the same genesis.
         let other = Home::at(dir.path().join("b"));
-        let joined = initialise(&other, InitArgs { genesis: Some(home.genesis_file()), ..args() }).expect("made");
+        let joined =
+            initialise(&other, InitArgs { genesis: Some(home.genesis_file()), ..args() }).expect("made");
         assert_eq!((joined.chain_id, joined.validator), (done.chain_id, false));
     }
 

@@ -120,9 +120,16 @@ fn keep(session: &Session, key: &SecretKey, name: &str, file: &Path) -> Done {
     if file.starts_with(session.home()?.root()) {
         session.home()?.create().unavailable("write the key")?;
     }
+    if file.exists() {
+        let why = format!("{} exists, and a key is never replaced", file.display());
+        return Err(Failure::usage("write the key", why).next("choose another name or file"));
+    }
     key.save(file).usage("write the key")?;
-    let listed = Listed { name: name.to_owned(), file: file.to_owned(), key: Some(key.public()), problem: None };
-    session.form.emit(&listed, |l| format!("file                 {}\n{}", l.file.display(), public_text(&key.public())));
+    let listed =
+        Listed { name: name.to_owned(), file: file.to_owned(), key: Some(key.public()), problem: None };
+    session.form.emit(&listed, |l| {
+        format!("file                 {}\n{}", l.file.display(), public_text(&key.public()))
+    });
     Ok(())
 }
 

@@ -81,7 +81,8 @@ fn query(session: &Session, node: &Node, id: &str) -> Done {
                 Ok(tx) => session.form.emit(&tx, tx_text),
                 Err(_) => {
                     let why = format!("no receipt and no transaction begins with {id:?}");
-                    return Err(Failure::failed("ask the ledger", why).next("metanode receipts DEPLOYMENT lists receipts"));
+                    return Err(Failure::failed("ask the ledger", why)
+                        .next("metanode receipts DEPLOYMENT lists receipts"));
                 }
             },
             Err(failure) => return Err(failure),
@@ -140,7 +141,11 @@ fn production_text(p: &ProductionView) -> String {
         ("difficulty", "n/a (BFT)".into()),
     ]);
     let row = |v: &metanode_rpc::views::ProducerView| {
-        let name = v.name.as_deref().and_then(|n| n.parse::<Name>().ok()).map_or_else(|| v.address.short(), |n| n.to_string());
+        let name = v
+            .name
+            .as_deref()
+            .and_then(|n| n.parse::<Name>().ok())
+            .map_or_else(|| v.address.short(), |n| n.to_string());
         let turns = [v.power, v.turns_taken, v.turns_missed, v.blocks];
         std::iter::once(name).chain(turns.iter().map(ToString::to_string)).collect()
     };

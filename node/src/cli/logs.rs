@@ -76,7 +76,9 @@ fn holder(session: &Session, params: &LogsParams) -> Done<(Node, LogsView)> {
     };
     let Some(url) = elsewhere(session, &node, params) else { return Err(refused) };
     let other = Node::at(&url)?;
-    let view = other.ask(what, other.client().logs(params.clone())).map_err(|e| Failure { next: refused.next, ..e })?;
+    let view = other
+        .ask(what, other.client().logs(params.clone()))
+        .map_err(|e| Failure { next: refused.next, ..e })?;
     Ok((other, view))
 }
 

@@ -92,6 +92,9 @@ mod tests {
     fn columns_align() {
         let rows = vec![vec!["a".into(), "ready".into()], vec!["node-10".into(), "lost".into()]];
         assert_eq!(table(&["NAME", "STATE"], &rows), "NAME     STATE\na        ready\nnode-10  lost");
-        assert_eq!(pairs(&[("height", "7".into()), ("id", known::<u8>(None))]), "height  7\nid      unavailable");
+        assert_eq!(
+            pairs(&[("height", "7".into()), ("id", known::<u8>(None))]),
+            "height  7\nid      unavailable"
+        );
     }
 }

@@ -66,13 +66,15 @@ pub fn run(session: &Session, args: ProofsArgs) -> Done {
 fn export(session: &Session, args: ExportArgs) -> Done {
     let node = session.node()?;
     let bytes = node.ask("export the proof", node.client().export(&args.receipt, args.full))?;
-    let bundle = Bundle::from_bytes(&bytes).map_err(|e| Failure::failed("export the proof", format!("the node sent no bundle: {e}")))?;
+    let bundle = Bundle::from_bytes(&bytes)
+        .map_err(|e| Failure::failed("export the proof", format!("the node sent no bundle: {e}")))?;
     let receipt = bundle.receipts[0].receipt.id();
     if !metanode_types::ids::matches_prefix(&receipt, "rx_", &args.receipt) {
         return Err(Failure::failed("export the proof", format!("the node sent the bundle of {receipt}")));
     }
     std::fs::write(&args.out, &bytes).usage(format!("write {}", args.out.display()))?;
-    let answer = json!({ "receipt": receipt, "file": args.out, "bytes": bytes.len(), "full": bundle.full.is_some() });
+    let answer =
+        json!({ "receipt": receipt, "file": args.out, "bytes": bytes.len(), "full": bundle.full.is_some() });
     session.form.emit(&answer, |_| {
         let kind = if args.full { "full" } else { "core" };
         format!("wrote the {kind} bundle of {receipt} to {}, {} bytes", args.out.display(), bytes.len())
@@ -82,7 +84,8 @@ fn export(session: &Session, args: ExportArgs) -> Done {
 
 fn verify(session: &Session, args: VerifyArgs) -> Done {
     let path = Path::new(&args.what);
-    let is_file = path.exists() || args.what.contains('/');
+    // What cannot be an id is a file, there or not.
+    let is_file = path.exists() || args.what.contains(['/', '.']);
     let trust = trusted(session, args.genesis.as_deref())?;
     let bytes = if is_file {
         read_bundle(path)?
@@ -94,7 +97,9 @@ fn verify(session: &Session, args: VerifyArgs) -> Done {
     // Bytes that are no bundle prove nothing: that is the first check, and it failed.
     let bundle = Bundle::from_bytes(&bytes).map_err(|e| {
         let details = json!({ "verified": false, "failed": ["format"] });
-        Failure::failed(&*what, e).details(details).next("get the bundle again; one flipped byte makes it worthless")
+        Failure::failed(&*what, e)
+            .details(details)
+            .next("get the bundle again; one flipped byte makes it worthless")
     })?;
     let verification = verify::verify_with_replay(&bundle, &trust, None);
     if !is_file && !metanode_types::ids::matches_prefix(&verification.receipt, "rx_", &args.what) {
@@ -136,7 +141,10 @@ fn text(verification: &Verification) -> String {
             Status::NotApplicable(detail) => ("not applicable", detail),
             Status::Unavailable(detail) => ("unavailable   ", detail),
         };
-        out.push_str(&format!("\n  {mark}  {:width$}  {}\n  {:14}  {:width$}  {detail}", check.name, check.title, "", ""));
+        out.push_str(&format!(
+            "\n  {mark}  {:width$}  {}\n  {:14}  {:width$}  {detail}",
+            check.name, check.title, "", ""
+        ));
     }
     let (passed, made) = verification.score();
     let verdict = if verification.verified() { "verified" } else { "NOT verified" };

@@ -48,7 +48,8 @@ pub fn check(matches: &ArgMatches) -> Done {
     let Some(("deploy", deploy)) = matches.subcommand() else { return Ok(()) };
     for (flag, instead) in DEPLOY {
         if deploy.value_source(flag).is_some_and(|source| source == clap::parser::ValueSource::CommandLine) {
-            let failure = Failure::usage(format!("honour --{flag}"), format!("it is not enforced here: {instead}"));
+            let failure =
+                Failure::usage(format!("honour --{flag}"), format!("it is not enforced here: {instead}"));
             return Err(failure.next(format!("leave --{flag} out; nothing was changed")));
         }
     }

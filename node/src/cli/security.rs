@@ -77,9 +77,12 @@ fn audit(session: &Session) -> Done {
     if session.form == Form::Text {
         line(text);
     }
-    let missing: Vec<&str> = found.features.iter().filter(|f| f.required && !f.available).map(|f| f.name.as_str()).collect();
+    let missing: Vec<&str> =
+        found.features.iter().filter(|f| f.required && !f.available).map(|f| f.name.as_str()).collect();
     let why = format!("no native cage can be started here: {} missing", missing.join(", "));
-    Err(Failure::failed(what, why).next("enable them in the kernel, or run this node without workloads").details(answer))
+    Err(Failure::failed(what, why)
+        .next("enable them in the kernel, or run this node without workloads")
+        .details(answer))
 }
 
 fn text(found: &Capabilities, tpm: bool) -> String {
@@ -92,7 +95,11 @@ fn text(found: &Capabilities, tpm: bool) -> String {
         vec![f.name.clone(), state.to_owned(), f.detail.clone()]
     };
     let mut rows: Vec<Vec<String>> = found.features.iter().map(row).collect();
-    let state = if tpm { ("present, not used", "nothing here asks it yet") } else { ("unavailable", "this machine has none") };
+    let state = if tpm {
+        ("present, not used", "nothing here asks it yet")
+    } else {
+        ("unavailable", "this machine has none")
+    };
     rows.push(vec!["tpm".into(), state.0.into(), state.1.into()]);
     let standing = found.features.iter().filter(|f| f.available).count();
     let who = if found.root { "as root" } else { "without root" };

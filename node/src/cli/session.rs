@@ -59,8 +59,13 @@ impl Session {
         if file.exists() {
             return Ok(file);
         }
-        let why = format!("no --key is given, {} belongs to no testnet of this machine, and {} does not exist", self.url(), file.display());
-        Err(Failure::usage("find the key that signs", why).next("pass --key FILE; `metanode keys new NAME` makes one"))
+        let why = format!(
+            "no --key is given, {} belongs to no testnet of this machine, and {} does not exist",
+            self.url(),
+            file.display()
+        );
+        Err(Failure::usage("find the key that signs", why)
+            .next("pass --key FILE; `metanode keys new NAME` makes one"))
     }
 
     /// The account that signs.
@@ -116,9 +121,9 @@ pub fn refusal(what: &str, error: ClientError) -> Failure {
 fn exit_code(kind: Option<ErrorKind>) -> Code {
     match kind {
         Some(ErrorKind::NotFound | ErrorKind::Rejected) => Code::Failed,
-        Some(ErrorKind::InvalidInput | ErrorKind::InvalidParams | ErrorKind::InvalidRequest | ErrorKind::Parse) => {
-            Code::Usage
-        }
+        Some(
+            ErrorKind::InvalidInput | ErrorKind::InvalidParams | ErrorKind::InvalidRequest | ErrorKind::Parse,
+        ) => Code::Usage,
         _ => Code::Unavailable,
     }
 }

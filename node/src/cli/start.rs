@@ -10,6 +10,9 @@ use super::session::Session;
 use crate::config::{Config, LogFormat, LogSection};
 use tracing_subscriber::EnvFilter;
 
+/// Libraries that tell every vote and connection at `info`; a setting that names them wins.
+const QUIET_CRATES: &str = "arc_malachitebft_core_consensus=warn,libp2p_swarm=warn";
+
 /// What the command line says beyond the settings.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StartOptions {
@@ -61,7 +64,7 @@ pub fn run(session: &Session, args: StartArgs) -> Done {
 }
 
 fn log_to_stderr(log: &LogSection) -> Done {
-    let filter = EnvFilter::try_new(&log.level);
+    let filter = EnvFilter::try_new(format!("{QUIET_CRATES},{}", log.level));
     let filter = filter.map_err(|e| Failure::usage("read the settings", format!("log.level: {e}")))?;
     let plain = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match log.format {

@@ -40,9 +40,16 @@ impl Chain {
         let status = node.ask("read the chain's status", node.client().status())?;
         let genesis = genesis_of(node)?;
         if genesis.chain_id() != status.chain_id {
-            return Err(Failure::failed("read the chain's rules", "the node's genesis is not that of its chain id"));
+            return Err(Failure::failed(
+                "read the chain's rules",
+                "the node's genesis is not that of its chain id",
+            ));
         }
-        Ok(Chain { id: status.chain_id, params: genesis.params().clone(), block_time_ms: status.block_time_ms })
+        Ok(Chain {
+            id: status.chain_id,
+            params: genesis.params().clone(),
+            block_time_ms: status.block_time_ms,
+        })
     }
 
     /// Signs `body`, with the least fee bound that covers it.
@@ -55,7 +62,9 @@ impl Chain {
         let bytes = codec::encode(&draft).len();
         if bytes > self.params.max_tx_bytes as usize {
             let why = format!("it has {bytes} bytes, the chain allows {}", self.params.max_tx_bytes);
-            return Err(Failure::usage(what, why).next("use fewer or shorter arguments and environment variables"));
+            return Err(
+                Failure::usage(what, why).next("use fewer or shorter arguments and environment variables")
+            );
         }
         let fee = self.params.tariff.tx_fee(bytes).and_then(|fee| fee.checked_mul(FEE_MARGIN));
         let fee_limit = fee.ok_or_else(|| Failure::failed(&*what, "its fee does not fit any balance"))?;
@@ -92,7 +101,8 @@ pub fn send(node: &Node, tx: &SignedTx, wait: Duration) -> Done<TxView> {
     if !reasons.is_empty() {
         why = format!("{why}: {}", reasons.join("; "));
     }
-    let details = json!({ "tx": view.id, "height": view.height, "receipts": view.receipts, "reasons": reasons });
+    let details =
+        json!({ "tx": view.id, "height": view.height, "receipts": view.receipts, "reasons": reasons });
     let known = view.code.map(|code| format!(" (code {code})")).unwrap_or_default();
     let next = "the fee was charged and nothing else changed; `metanode ledger query TX` shows it";
     Err(Failure::failed(what, format!("{why}{known}")).next(next).details(details))

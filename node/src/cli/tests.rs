@@ -94,7 +94,8 @@ fn the_tree_is_sound() {
 
 #[test]
 fn flags_that_nothing_enforces_are_refused_by_name() {
-    let flags = ["gpu", "auto-scale", "load-balancer", "ssl-enabled", "compliance", "waf-enabled", "health-check"];
+    let flags =
+        ["gpu", "auto-scale", "load-balancer", "ssl-enabled", "compliance", "waf-enabled", "health-check"];
     for flag in flags {
         for form in [format!("--{flag}"), format!("--{flag}=x")] {
             let error = parse(&["deploy", "web", "--image", "oci:d", &form]).expect_err(flag);
@@ -139,7 +140,12 @@ fn arguments_of_a_workload_are_not_ours() {
     assert_eq!(Session::new(cli.global).form, Form::Text);
     let argv = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
     assert_eq!(wanted_form(&argv("metanode deploy web -- --json")), Form::Text);
-    for json in ["metanode status -o json", "metanode --json status", "metanode status --output=json", "metanode status -ojson"] {
+    for json in [
+        "metanode status -o json",
+        "metanode --json status",
+        "metanode status --output=json",
+        "metanode status -ojson",
+    ] {
         assert_eq!(wanted_form(&argv(json)), Form::Json, "{json}");
     }
 }

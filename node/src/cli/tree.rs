@@ -23,9 +23,17 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Form of the answer
-    #[arg(short = 'o', long = "output", value_enum, default_value = "text", global = true, value_name = "FORM")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_enum,
+        default_value = "text",
+        global = true,
+        value_name = "FORM"
+    )]
     pub output: Form,
     /// The same as `-o json`
     #[arg(long, global = true, hide = true)]

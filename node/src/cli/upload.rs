@@ -49,7 +49,8 @@ fn send(node: &Node, store: &ImageStore, image: &Image) -> Done<ImageRef> {
     let descriptor = image.descriptor.encode();
     let have = node.ask(&what, node.client().image_have(&descriptor))?;
     if !have.complete {
-        let mut progress = Progress::new(have.missing.iter().map(|need| need.size - need.received.min(need.size)).sum());
+        let mut progress =
+            Progress::new(have.missing.iter().map(|need| need.size - need.received.min(need.size)).sum());
         for need in &have.missing {
             send_blob(node, store, &have.descriptor, need, &what, &mut progress)?;
         }

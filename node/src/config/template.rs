@@ -35,11 +35,19 @@ const HEAD: &str = "# Settings of this node. A line that is commented out shows 
 
 /// Key, default as TOML, meaning.
 pub(super) const KEYS: &[(&str, &str, &str)] = &[
-    ("node.name", "\"\"", "Name under which this node registers: a-z, 0-9 and '-'. Empty: derived from its address."),
+    (
+        "node.name",
+        "\"\"",
+        "Name under which this node registers: a-z, 0-9 and '-'. Empty: derived from its address.",
+    ),
     ("node.runs_workloads", "true", "Whether replicas may be placed here."),
     ("node.cpu", "\"\"", "CPU offered, such as \"2\" or \"1500m\". Empty: share_percent of the machine."),
     ("node.memory", "\"\"", "Memory offered, such as \"4Gi\". Empty: share_percent of the machine."),
-    ("node.disk", "\"\"", "Writable space offered. Empty: share_percent of what is free under the home directory."),
+    (
+        "node.disk",
+        "\"\"",
+        "Writable space offered. Empty: share_percent of what is free under the home directory.",
+    ),
     ("node.pids", "0", "Processes offered. 0: share_percent of the machine's bound."),
     ("node.share_percent", "75", "The share of the machine that is offered where nothing is stated above."),
     (
@@ -59,11 +67,23 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
         "[\"/ip4/0.0.0.0/udp/30303/quic-v1\", \"/ip4/0.0.0.0/tcp/30303\"]",
         "Addresses to listen on for peers: QUIC, and TCP with TLS.",
     ),
-    ("p2p.peers", "[]", "Peers to keep a connection to: \"/ip4/A/udp/P/quic-v1/p2p/ID\" or \"/ip4/A/tcp/P/p2p/ID\"."),
-    ("log.level", "\"info\"", "What is logged: error, warn, info, debug, trace; per crate as in \"info,metanode_p2p=debug\"."),
+    (
+        "p2p.peers",
+        "[]",
+        "Peers to keep a connection to: \"/ip4/A/udp/P/quic-v1/p2p/ID\" or \"/ip4/A/tcp/P/p2p/ID\".",
+    ),
+    (
+        "log.level",
+        "\"info\"",
+        "What is logged: error, warn, info, debug, trace; per crate as in \"info,metanode_p2p=debug\".",
+    ),
     ("log.format", "\"plain\"", "\"plain\" for people, \"json\" for one object a line."),
     ("images.dir", "\"\"", "Directory of the image store. Empty: data/images in the home directory."),
-    ("limits.log_bytes", "\"4Mi\"", "Bytes kept of each output stream of a replica; older output is dropped."),
+    (
+        "limits.log_bytes",
+        "\"4Mi\"",
+        "Bytes kept of each output stream of a replica; older output is dropped.",
+    ),
     ("limits.rpc_connections", "900", "Connections that the interface accepts at once."),
     ("limits.mempool_txs", "20000", "Transactions that wait here at most."),
 ];

@@ -4,7 +4,8 @@ use super::*;
 use std::ffi::OsString;
 
 fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, OsString)> {
-    let owned: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+    let owned: Vec<_> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
     owned.into_iter()
 }
 
@@ -18,12 +19,15 @@ fn the_generated_file_holds_every_key_with_its_default() {
     let path = Path::new("config.toml");
     assert_eq!(Config::parse(path, text.as_bytes()).expect("valid"), Config::default());
     // The same with every commented default switched on.
-    let on: Vec<(&str, String)> = template::KEYS.iter().map(|(key, default, _)| (*key, (*default).to_owned())).collect();
+    let on: Vec<(&str, String)> =
+        template::KEYS.iter().map(|(key, default, _)| (*key, (*default).to_owned())).collect();
     assert_eq!(Config::parse(path, commented(&on).as_bytes()).expect("valid"), Config::default());
     let table = toml::Table::try_from(Config::default()).expect("plain");
     let keys: Vec<String> = table
         .iter()
-        .flat_map(|(section, keys)| keys.as_table().expect("a section").keys().map(move |k| format!("{section}.{k}")))
+        .flat_map(|(section, keys)| {
+            keys.as_table().expect("a section").keys().map(move |k| format!("{section}.{k}"))
+        })
         .collect();
     for key in &keys {
         let (_, _, comment) = template::KEYS.iter().find(|(known, ..)| known == key).expect(key);

@@ -42,7 +42,8 @@ fn edited_files_are_refused() {
     let other = SecretKey::generate(KeyType::Account).expect("entropy");
     let text = key.text();
     let mixed = text.replace(&key.public().public, &other.public().public);
-    let moved = text.replace(&key.public().address.expect("has one"), &other.public().address.expect("has one"));
+    let moved =
+        text.replace(&key.public().address.expect("has one"), &other.public().address.expect("has one"));
     let extra = text.replacen('{', "{\"note\": 1,", 1);
     let short = &text[..text.len() / 2];
     for bad in [mixed.as_str(), &moved, &extra, short, "", "[]"] {

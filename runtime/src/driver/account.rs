@@ -11,19 +11,14 @@ use metanode_types::tx::ShortText;
 use metanode_types::workload::ImageKind;
 
 use super::dir::{Assignment, CageDir};
-use crate::digest::{Digest, Hasher};
-use crate::wasm::{CAGE_ABI, WasmVerdict};
+use crate::digest::Digest;
+use crate::wasm::WasmVerdict;
 
-/// Digest of what a run was given: workload (image, arguments, limits), seed, clock and cage rules.
+/// Digest of what a run was given, as the ledger computes it: workload, seed, and where a logical clock starts.
 #[must_use]
 pub fn inputs_digest(assignment: &Assignment) -> ids::Digest {
-    let mut hasher = Hasher::with_domain("metanode run inputs v1");
-    hasher.raw(&assignment.workload.digest().0);
-    hasher.raw(&assignment.seed);
-    hasher.number(assignment.epoch_ns);
-    let abi = if assignment.workload.image.kind == ImageKind::Wasm { CAGE_ABI } else { "native/1" };
-    hasher.field(abi.as_bytes());
-    ids::Digest(hasher.finish().0)
+    let clock_ms = assignment.epoch_ns / 1_000_000;
+    metanode_types::cage_report::inputs_digest(&assignment.workload.digest(), &ids::Digest(assignment.seed), clock_ms)
 }
 
 /// The report for the ledger. An error is the reason why there is none: the cage failed.

@@ -7,14 +7,17 @@ use super::{Done, Failure};
 use metanode_types::workload::EnvVar;
 
 /// Anywhere in a name.
-const PARTS: &[&str] = &["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE", "APIKEY"];
+const PARTS: &[&str] =
+    &["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE", "APIKEY"];
 /// As a whole word of a name.
 const WORDS: &[&str] = &["KEY", "KEYS", "PASS", "PW", "PIN", "SEED", "MNEMONIC", "AUTH", "CERT", "COOKIE"];
 
 /// Reads `K=V`.
 pub fn parse(text: &str) -> Result<EnvVar, String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok(EnvVar { name: name.to_owned(), value: value.to_owned() }),
+        Some((name, value)) if !name.is_empty() => {
+            Ok(EnvVar { name: name.to_owned(), value: value.to_owned() })
+        }
         _ => Err("expected NAME=VALUE".into()),
     }
 }
@@ -32,8 +35,10 @@ pub fn check(env: &[EnvVar], public: bool) -> Done {
     if secret.is_empty() || public {
         return Ok(());
     }
-    let why = format!("{} looks like a secret, and what is on the ledger is public for ever", secret.join(", "));
-    Err(Failure::usage("put the environment on the ledger", why).next("leave it out, or pass --public-env if it is no secret"))
+    let why =
+        format!("{} looks like a secret, and what is on the ledger is public for ever", secret.join(", "));
+    Err(Failure::usage("put the environment on the ledger", why)
+        .next("leave it out, or pass --public-env if it is no secret"))
 }
 
 #[cfg(test)]
@@ -42,7 +47,9 @@ mod tests {
 
     #[test]
     fn names_of_secrets_are_noticed() {
-        for name in ["DB_PASSWORD", "password", "API_KEY", "KEY", "GITHUB_TOKEN", "aws-secret-id", "ssh.key", "AUTH"] {
+        for name in
+            ["DB_PASSWORD", "password", "API_KEY", "KEY", "GITHUB_TOKEN", "aws-secret-id", "ssh.key", "AUTH"]
+        {
             assert!(looks_secret(name), "{name}");
         }
         for name in ["KEYBOARD", "MONKEY", "PORT", "PATH", "LOG_LEVEL", "BYPASS_CACHE", "AUTHOR"] {

@@ -81,7 +81,8 @@ struct NodeLine {
 /// Starts the node's process in a session of its own; its output goes to its log.
 pub fn spawn(node: &TestnetNode) -> Done<Child> {
     let what = format!("start {}", node.name);
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(node.log()).unavailable(&*what)?;
+    let log =
+        OpenOptions::new().create(true).append(true).mode(0o600).open(node.log()).unavailable(&*what)?;
     let errors = log.try_clone().unavailable(&*what)?;
     let mut command = Command::new(std::env::current_exe().unavailable(&*what)?);
     command.arg("start").arg("--home").arg(&node.home).arg("--detached");
@@ -169,12 +170,16 @@ fn has_shim(dir: &Path) -> bool {
 /// Carries `down` out.
 pub(super) fn down(session: &Session, args: &DownArgs) -> Done {
     let mut testnet = Testnet::load(&args.dir.dir)?;
-    let ended: Vec<String> = testnet.nodes.iter().filter(|n| n.alive().is_some()).map(|n| n.name.to_string()).collect();
+    let ended: Vec<String> =
+        testnet.nodes.iter().filter(|n| n.alive().is_some()).map(|n| n.name.to_string()).collect();
     let all_gone = end_all(&mut testnet, GRACE);
     let clean = all_gone && testnet.nodes.iter().all(|node| clean_cages(&node.home));
     testnet.save()?;
     if !clean {
-        return Err(Failure::failed("end the testnet", "a process of it does not end although it was killed"));
+        return Err(Failure::failed(
+            "end the testnet",
+            "a process of it does not end although it was killed",
+        ));
     }
     registry::forget(&testnet.dir);
     if args.purge {
@@ -202,7 +207,9 @@ pub(super) fn kill(session: &Session, args: &OneArgs) -> Done {
     }
     testnet.nodes[at].process = None;
     testnet.save()?;
-    session.form.emit(&json!({ "node": name, "pid": process.pid }), |_| format!("killed {name} (pid {})", process.pid));
+    session.form.emit(&json!({ "node": name, "pid": process.pid }), |_| {
+        format!("killed {name} (pid {})", process.pid)
+    });
     Ok(())
 }
 
@@ -271,7 +278,14 @@ pub(super) fn status(session: &Session, args: &DirArgs) -> Done {
         let row = |l: &NodeLine| {
             let state = if l.running { "running" } else { "not running" };
             let pid = l.pid.map_or_else(|| "-".to_owned(), |p| p.to_string());
-            vec![l.index.to_string(), l.name.to_string(), state.into(), pid, crate::cli::output::known(l.height), l.rpc.clone()]
+            vec![
+                l.index.to_string(),
+                l.name.to_string(),
+                state.into(),
+                pid,
+                crate::cli::output::known(l.height),
+                l.rpc.clone(),
+            ]
         };
         table(&["I", "NODE", "STATE", "PID", "HEIGHT", "RPC"], &lines.iter().map(row).collect::<Vec<_>>())
     });
@@ -284,7 +298,9 @@ pub(super) fn logs(session: &Session, args: &LogsArgs) -> Done {
     let node = &testnet.nodes[testnet.position(&args.one.which)?];
     let text = tail(&node.log(), args.tail);
     match session.form {
-        crate::cli::output::Form::Json => line(json!({ "node": node.name, "file": node.log(), "text": text }).to_string()),
+        crate::cli::output::Form::Json => {
+            line(json!({ "node": node.name, "file": node.log(), "text": text }).to_string())
+        }
         crate::cli::output::Form::Text => line(text.trim_end()),
     }
     Ok(())

@@ -6,9 +6,9 @@
 use super::record::{Testnet, TestnetNode};
 use crate::cli::failure::{Doing, Done, Failure};
 use crate::cli::init::{now_ms, random_name, toml_text, write_file};
+use crate::config;
 use crate::home::Home;
 use crate::keys::{KeyType, SecretKey, random_u64};
-use crate::config;
 use metanode_genesis::{GenesisSpec, GenesisValidator};
 use metanode_types::ids::Name;
 use metanode_types::params::ChainParams;
@@ -114,15 +114,19 @@ fn genesis(drafts: &[Draft], faucet: &SecretKey) -> Done<GenesisSpec> {
     let what = "write the genesis";
     let mut spec = GenesisSpec::new(random_name("testnet")?, now_ms(), ChainParams::default());
     let fund = |spec: &mut GenesisSpec, key: &SecretKey, tokens: u128| match key {
-        SecretKey::Account(account) => spec.add_account(account.address(), Amount(tokens * Amount::MICROS)).usage(what),
+        SecretKey::Account(account) => {
+            spec.add_account(account.address(), Amount(tokens * Amount::MICROS)).usage(what)
+        }
         _ => unreachable!("drafts hold account keys"),
     };
     fund(&mut spec, faucet, FAUCET_TOKENS)?;
     for draft in drafts {
-        let (SecretKey::Account(account), SecretKey::Validator(bls)) = (&draft.account, &draft.validator) else {
+        let (SecretKey::Account(account), SecretKey::Validator(bls)) = (&draft.account, &draft.validator)
+        else {
             unreachable!("drafts hold one key of each type");
         };
-        spec.add_validator(GenesisValidator::new(draft.name.clone(), bls, account.public(), 1)).usage(what)?;
+        spec.add_validator(GenesisValidator::new(draft.name.clone(), bls, account.public(), 1))
+            .usage(what)?;
         fund(&mut spec, &draft.account, VALIDATOR_TOKENS)?;
     }
     Ok(spec)
@@ -134,7 +138,9 @@ fn write_home(draft: &Draft, all: &[Draft], genesis: &metanode_genesis::Genesis)
     draft.account.save(&home.account_key_file())?;
     draft.validator.save(&home.validator_key_file())?;
     draft.node.save(&home.node_key_file())?;
-    let list = |items: Vec<String>| format!("[{}]", items.iter().map(|i| toml_text(i)).collect::<Vec<_>>().join(", "));
+    let list = |items: Vec<String>| {
+        format!("[{}]", items.iter().map(|i| toml_text(i)).collect::<Vec<_>>().join(", "))
+    };
     let peers = all.iter().filter(|other| other.name != draft.name).map(Draft::peer).collect();
     let listen = vec![draft.multiaddr(), format!("/ip4/127.0.0.1/tcp/{}", draft.p2p)];
     let settings = config::commented(&[
@@ -174,7 +180,9 @@ mod tests {
         let mut ports = std::collections::BTreeSet::new();
         for node in &testnet.nodes {
             let home = Home::at(&node.home);
-            let config = Config::parse(&home.config_file(), &std::fs::read(home.config_file()).expect("there")).expect("valid");
+            let config =
+                Config::parse(&home.config_file(), &std::fs::read(home.config_file()).expect("there"))
+                    .expect("valid");
             assert_eq!(format!("http://{}", config.rpc.listen), node.rpc);
             assert_eq!((config.p2p.peers.len(), config.p2p.listen.len()), (2, 2));
             assert!(!config.p2p.peers.contains(&node.p2p) && node.p2p.starts_with(&config.p2p.listen[0]));

@@ -78,14 +78,16 @@ impl Testnet {
         let path = dir.join(FILE);
         let what = format!("find the testnet in {}", dir.display());
         let text = std::fs::read(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                Failure::usage(&*what, format!("there is no {FILE}")).next("metanode testnet up, or pass --dir DIR")
-            }
+            std::io::ErrorKind::NotFound => Failure::usage(&*what, format!("there is no {FILE}"))
+                .next("metanode testnet up, or pass --dir DIR"),
             _ => Failure::unavailable(&*what, e),
         })?;
         let testnet: Testnet = serde_json::from_slice(&text).usage(&*what)?;
         if testnet.version != VERSION {
-            return Err(Failure::usage(what, format!("{FILE} has version {}, not {VERSION}", testnet.version)));
+            return Err(Failure::usage(
+                what,
+                format!("{FILE} has version {}, not {VERSION}", testnet.version),
+            ));
         }
         Ok(testnet)
     }
@@ -102,7 +104,14 @@ impl Testnet {
         let found = index.or_else(|| self.nodes.iter().position(|n| n.name.as_str() == which));
         found.ok_or_else(|| {
             let names: Vec<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
-            Failure::usage("find the node", format!("{which:?} is neither an index below {} nor one of {}", names.len(), names.join(", ")))
+            Failure::usage(
+                "find the node",
+                format!(
+                    "{which:?} is neither an index below {} nor one of {}",
+                    names.len(),
+                    names.join(", ")
+                ),
+            )
         })
     }
 }

@@ -64,7 +64,8 @@ pub fn find(url: &str) -> Option<Testnet> {
 fn choose(all: impl Iterator<Item = Testnet>, url: &str) -> Option<Testnet> {
     let url = normal(url);
     let mut found: Vec<Testnet> = all.filter(|t| t.nodes.iter().any(|n| normal(&n.rpc) == url)).collect();
-    let running = found.iter().position(|t| t.nodes.iter().any(|n| normal(&n.rpc) == url && n.alive().is_some()));
+    let running =
+        found.iter().position(|t| t.nodes.iter().any(|n| normal(&n.rpc) == url && n.alive().is_some()));
     (!found.is_empty()).then(|| found.swap_remove(running.unwrap_or(0)))
 }
 

@@ -70,11 +70,13 @@ pub fn run(session: &Session, args: UpArgs) -> Done {
     let what = "start the testnet";
     if !is_free(&args.dir) {
         let dir = absolute(&args.dir);
-        let why = match dir.join(FILE).exists() {
-            true => format!("{} was used by a testnet before", dir.display()),
-            false => format!("{} is not empty", dir.display()),
-        };
-        let next = format!("metanode testnet down --purge --dir {}, or pass another --dir", args.dir.display());
+        if !dir.join(FILE).exists() {
+            let why = format!("{} is not empty, and no testnet", dir.display());
+            return Err(Failure::usage(what, why).next("pass another --dir"));
+        }
+        let why = format!("{} was used by a testnet before", dir.display());
+        let next =
+            format!("metanode testnet down --purge --dir {}, or pass another --dir", args.dir.display());
         return Err(Failure::usage(what, why).next(next));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unavailable(what)?;
@@ -130,7 +132,8 @@ fn answer(testnet: &Testnet, height: u64, milliseconds: u64) -> Up {
 }
 
 fn text(up: &Up) -> String {
-    let row = |n: &UpNode| vec![n.name.to_string(), n.pid.to_string(), n.rpc.clone(), n.home.display().to_string()];
+    let row =
+        |n: &UpNode| vec![n.name.to_string(), n.pid.to_string(), n.rpc.clone(), n.home.display().to_string()];
     let rows: Vec<Vec<String>> = up.nodes.iter().map(row).collect();
     let first = up.nodes.first().map_or("", |n| n.rpc.as_str());
     format!(
