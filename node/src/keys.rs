@@ -56,7 +56,10 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Others may read or write the file.
-    #[error("read key file {path}: its mode is {mode:03o}, so others can read it; run: chmod 600 {path}", path = path.display())]
+    #[error(
+        "read key file {path}: its mode is {mode:03o}, so others can read it; run: chmod 600 {path}",
+        path = path.display()
+    )]
     Open {
         /// The file.
         path: PathBuf,

@@ -29,7 +29,8 @@ const TRAPPED: u8 = 134;
 /// How often new output of the cage is looked for.
 const POLL: Duration = Duration::from_millis(20);
 /// Where programs are looked for inside a cage when its environment does not say.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; // tidy: allow(paths): inside of a cage
+// tidy: allow(paths): inside of a cage
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Run one cage.
 #[derive(clap::Args, Debug)]

@@ -1,7 +1,8 @@
 //! `metanode deploy`: asks the chain to run a workload, and with `--wait` sees it run.
 //!
 //! ```text
-//! options -> workload -> image to the node -> signed transaction -> final? -> (--wait) replicas run, or the job has run
+//! options -> workload -> image to the node -> signed transaction -> final? -> (--wait) replicas run, or the job
+//! has run
 //! ```
 //!
 //! Owns the defaults of a workload and the words in which a refused admission is told. What is on the ledger is public
@@ -52,10 +53,12 @@ pub struct DeployArgs {
     #[arg(long)]
     pub public_env: bool,
     /// CPU of one replica
-    #[arg(long, visible_alias = "cpu-limit", default_value = "100m", value_name = "CPU", value_parser = parse_cpu_milli)]
+    #[arg(long, visible_alias = "cpu-limit", default_value = "100m", value_name = "CPU")]
+    #[arg(value_parser = parse_cpu_milli)]
     pub cpu: u32,
     /// Memory of one replica
-    #[arg(long, visible_alias = "memory-limit", default_value = "128Mi", value_name = "SIZE", value_parser = parse_bytes)]
+    #[arg(long, visible_alias = "memory-limit", default_value = "128Mi", value_name = "SIZE")]
+    #[arg(value_parser = parse_bytes)]
     pub memory: u64,
     /// Writable space of one replica
     #[arg(long, default_value = "64Mi", value_name = "SIZE", value_parser = parse_bytes)]

@@ -4,8 +4,10 @@
 //! argv -> __wasm? -> alias (docklock, enc-cluster, bpci-server) -> clap -> refused flags -> one file per command
 //! ```
 //!
-//! Owns the tree of commands and the exit codes: 0 done or verified, 1 a check failed, 2 usage, 3 unavailable. A failure
-//! is told on standard error as `error: what: why` and `next: step`, and with `-o json` as one object on standard output
+//! Owns the tree of commands and the exit codes: 0 done or verified, 1 a check failed, 2 usage, 3 unavailable. A
+//! failure
+//! is told on standard error as `error: what: why` and `next: step`, and with `-o json` as one object on standard
+//! output
 //! too. A flag that is parsed but not enforced is refused by name; none is silently accepted.
 
 mod account;

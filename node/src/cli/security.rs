@@ -1,6 +1,7 @@
 //! `metanode security audit`: what this machine can put around a workload, found by trying it.
 //!
-//! Owns no judgement: `metanode-cage detect` tries each barrier in a process that is thrown away, and this prints what it
+//! Owns no judgement: `metanode-cage detect` tries each barrier in a process that is thrown away, and this prints
+//! what it
 //! found. What could not be looked at is `unavailable`; there is no score.
 
 use super::cage::program;

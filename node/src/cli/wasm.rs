@@ -1,6 +1,7 @@
 //! `metanode __wasm --spec FILE`: one WASM module in a cage, in a process of its own.
 //!
-//! Called by the node and by `cage run`, never by a person; dispatched before anything else, because a cage is made by a
+//! Called by the node and by `cage run`, never by a person; dispatched before anything else, because a cage is
+//! made by a
 //! process with one thread. Exit status: 0 when there is a report and a verdict, 125 when the cage failed.
 
 use metanode_runtime::wasm::run_shim;

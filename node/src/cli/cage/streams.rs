@@ -1,6 +1,7 @@
 //! The output of a running cage, shown as it grows.
 //!
-//! A stream is `NAME` with its newest bytes and `NAME.1` with those before: at half the bound the one becomes the other.
+//! A stream is `NAME` with its newest bytes and `NAME.1` with those before: at half the bound the one becomes the
+//! other.
 //! Every byte that is still in a file when looked at is shown once.
 
 use std::fs::File;

@@ -5,7 +5,8 @@
 //! down: SIGTERM, SIGKILL, then the cages that are left
 //! ```
 //!
-//! Owns the processes that it started and no others: each is known by pid *and* start time. Refuses a directory that was
+//! Owns the processes that it started and no others: each is known by pid *and* start time. Refuses a directory
+//! that was
 //! used before. When `up` fails, or is interrupted, nothing that it started is left running.
 
 mod nodes;

@@ -1,6 +1,7 @@
 //! The processes of a network: start, kill, end, look at.
 //!
-//! Owns every signal that is sent. A process is signalled only while pid and start time agree with the record. Cages are
+//! Owns every signal that is sent. A process is signalled only while pid and start time agree with the record.
+//! Cages are
 //! ended after their nodes, through their own supervisors.
 
 use super::DirArgs;

@@ -1,6 +1,7 @@
 //! `testnet.json`: what a network of this machine consists of, and which processes are its own.
 //!
-//! Owns the file, its atomic replacement and the identity of processes. A pid alone means nothing: a process is ours only
+//! Owns the file, its atomic replacement and the identity of processes. A pid alone means nothing: a process is
+//! ours only
 //! while its start time is the one that was written down.
 
 use crate::cli::failure::{Doing, Done, Failure};
