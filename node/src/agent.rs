@@ -87,6 +87,8 @@ pub struct Agent {
     reports: BTreeMap<(CageKey, &'static str), Told>,
     /// Services that should run here.
     services: BTreeSet<CageKey>,
+    /// What the ledger did not take yet.
+    unsent: BTreeMap<(CageKey, &'static str), ReplicaEvent>,
     /// Ends of services that are started again here, with the number of starts before.
     ended: Vec<(CageKey, u32)>,
 }
@@ -118,6 +120,7 @@ impl Agent {
             heartbeat_due_ms: 0,
             reports: BTreeMap::new(),
             services: BTreeSet::new(),
+            unsent: BTreeMap::new(),
             ended: Vec::new(),
         };
         std::thread::Builder::new().name("agent".into()).spawn(move || {
@@ -203,6 +206,7 @@ impl Agent {
             let mut driver = driver.lock().unwrap_or_else(PoisonError::into_inner);
             driver.step(unix_ms(), current.then_some(assignments.as_slice())).map_err(|e| e.to_string())?
         };
+        self.offer_again()?;
         for observation in seen {
             self.observe(observation);
         }
@@ -266,10 +270,23 @@ impl Agent {
                 } else if kind == "end" {
                     tracing::warn!("{key}: report {kind}: {error}");
                 } else {
+                    // The driver tells a start or a change of health once: what the ledger does not take yet (a
+                    // change of health before the start is final) is offered again.
                     tracing::debug!("{key}: report {kind}: {error}");
+                    self.unsent.insert((key, kind), event);
                 }
             }
         }
+    }
+
+    /// Offers again what the ledger did not take, as long as this node holds the replica.
+    fn offer_again(&mut self) -> Result<(), String> {
+        for ((key, kind), event) in std::mem::take(&mut self.unsent) {
+            if self.parts.ledger.holds(&self.address, &key.replica, key.epoch)? {
+                self.report(key, kind, event, 0);
+            }
+        }
+        Ok(())
     }
 
     /// Acknowledges ends that are final, and sends again what expired.
