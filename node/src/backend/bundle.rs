@@ -1,9 +1,10 @@
 //! Proof bundles: what a stranger needs to check one receipt offline.
 //!
-//! Owns the gathering: the newest certified header, the receipt with its companions and their inclusion paths, the
-//! causing transaction, and for a full bundle the whole header chain, the receipt's block and that block's receipts.
-//! Refuses to hand out what does not verify: every bundle is decoded again and judged by the offline verifier against
-//! this chain's genesis first, so a fault of this node is found here and not by the stranger.
+//! Owns the gathering: the newest certified header, the receipt with its companions and their inclusion
+//! paths, the causing transaction, and for a full bundle the whole header chain, the receipt's block and that
+//! block's receipts. Refuses to hand out what does not verify: every bundle is decoded again and judged by
+//! the offline verifier against this chain's genesis first, so a fault of this node is found here and not by
+//! the stranger.
 
 use super::fault::{broken, gone};
 use super::history::{block, certificate, find_receipt, header, log_size_before};
@@ -20,18 +21,26 @@ use metanode_types::receipt::{Receipt, ReceiptBody};
 use metanode_types::verify::{Status, TrustRoot, Verification, verify};
 
 /// The bytes of a verified bundle for the receipt that `prefix` names.
-pub fn export(view: &View<'_>, trust: &TrustRoot, prefix: &IdPrefix, full: bool) -> Answer<(ReceiptId, Vec<u8>)> {
+pub fn export(
+    view: &View<'_>,
+    trust: &TrustRoot,
+    prefix: &IdPrefix,
+    full: bool,
+) -> Answer<(ReceiptId, Vec<u8>)> {
     let subject = find_receipt(view, prefix)?;
     let id = subject.receipt.id();
     let bytes = build(view, subject, full)?.to_bytes();
     if bytes.len() > MAX_BUNDLE_BYTES {
         return Err(too_long(&id, bytes.len()));
     }
-    let faulty = |why: String| BackendError::internal(format!("the bundle of {id} made here does not verify: {why}"));
+    let faulty =
+        |why: String| BackendError::internal(format!("the bundle of {id} made here does not verify: {why}"));
     let read = Bundle::from_bytes(&bytes).map_err(|e| faulty(e.to_string()))?;
     let verdict = verify(&read, trust);
     if !verdict.verified() {
-        return Err(faulty(complaints(&verdict)).next("ask another node; this one's ledger or genesis is damaged"));
+        return Err(
+            faulty(complaints(&verdict)).next("ask another node; this one's ledger or genesis is damaged")
+        );
     }
     Ok((id, bytes))
 }
@@ -119,6 +128,8 @@ fn headers_below(view: &View<'_>, height: u64, id: &ReceiptId) -> Answer<Vec<Hea
 }
 
 fn too_long(id: &ReceiptId, bytes: usize) -> BackendError {
-    let why = format!("a full bundle of {id} takes more than {MAX_BUNDLE_BYTES} bytes (MAX_BUNDLE_BYTES): {bytes} so far");
+    let why = format!(
+        "a full bundle of {id} takes more than {MAX_BUNDLE_BYTES} bytes (MAX_BUNDLE_BYTES): {bytes} so far"
+    );
     BackendError::limit(why).next("export without --full: the core bundle proves the receipt by itself")
 }

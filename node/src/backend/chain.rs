@@ -1,7 +1,7 @@
 //! Blocks, validators, the genesis, and counts over the chain.
 //!
-//! Owns the answers that come from committed blocks. Validators are those of the genesis at every height, as the chain
-//! has it today; asking beyond the next height is refused, since who votes there is not decided.
+//! Owns the answers that come from committed blocks. Validators are those of the genesis at every height, as
+//! the chain has it today; asking beyond the next height is refused, since who votes there is not decided.
 
 use super::fault::{broken, gone};
 use super::history::{block, certificate, final_height, find_block, front, recent_intervals, summary};
@@ -121,7 +121,8 @@ fn count_accounts(view: &View<'_>) -> Answer<u64> {
     let prefix = keys::accounts().bytes;
     let (mut count, mut after) = (0, None::<Vec<u8>>);
     loop {
-        let rows = view.store().scan(Column::Entries, &prefix, after.as_deref(), COUNT_PAGE).map_err(broken)?;
+        let rows =
+            view.store().scan(Column::Entries, &prefix, after.as_deref(), COUNT_PAGE).map_err(broken)?;
         count += rows.len() as u64;
         match rows.into_iter().next_back() {
             Some((last, _)) => after = Some(last),

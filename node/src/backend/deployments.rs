@@ -1,8 +1,8 @@
 //! Deployments, their replicas, why these are where they are, and what they wrote.
 //!
-//! Owns the joining of state records into views. A past height is explained by executing the chain again up to it, in
-//! memory and with every header compared, never from what is remembered. Refuses that beyond a named bound, and refuses
-//! to show another node's output: it names the node that holds it.
+//! Owns the joining of state records into views. A past height is explained by executing the chain again up
+//! to it, in memory and with every header compared, never from what is remembered. Refuses that beyond a
+//! named bound, and refuses to show another node's output: it names the node that holds it.
 
 use super::fault::{broken, gone};
 use super::history::{block, certificate};
@@ -31,14 +31,15 @@ pub fn one(view: &View<'_>, name: &Name) -> Answer<DeploymentView> {
 /// Deployments by name.
 pub fn list(view: &View<'_>, after: Option<&Name>, limit: usize) -> Answer<Page<DeploymentView, Name>> {
     let page = view.deployments(after, limit).map_err(broken)?;
-    let items: Answer<Vec<DeploymentView>> = page.items.into_iter().map(|d| deployment_view(view, d)).collect();
+    let items: Answer<Vec<DeploymentView>> =
+        page.items.into_iter().map(|d| deployment_view(view, d)).collect();
     Ok(Page { items: items?, next: page.next })
 }
 
 pub(super) fn record(view: &View<'_>, name: &Name) -> Answer<DeploymentRecord> {
     view.deployment(name).map_err(broken)?.ok_or_else(|| {
         BackendError::not_found(format!("there is no deployment {name}"))
-            .next("list them with deployment_list; a finished one leaves the state after a while, its receipts stay")
+            .next("list them with deployment_list; a finished one leaves the state, its receipts stay")
     })
 }
 
@@ -90,7 +91,12 @@ fn replica_view(view: &View<'_>, r: &ReplicaRecord) -> Answer<ReplicaView> {
                 RunPhase::Assigned => (ReplicaState::Assigned, None),
                 RunPhase::Running(healthy) => (ReplicaState::Running, healthy),
             };
-            (if held.stop.is_some() { ReplicaState::Stopping } else { running }, Some(held.node), healthy, None)
+            (
+                if held.stop.is_some() { ReplicaState::Stopping } else { running },
+                Some(held.node),
+                healthy,
+                None,
+            )
         }
     };
     Ok(ReplicaView {
@@ -110,7 +116,8 @@ pub(super) fn node_name(view: &View<'_>, address: &Address) -> Answer<Option<Nam
     Ok(view.node(address).map_err(broken)?.map(|node| node.spec.name))
 }
 
-/// Epoch of the latest assignment: that of the hold, else of the replica's latest receipt; `None` before the first.
+/// Epoch of the latest assignment: that of the hold, else of the replica's latest receipt; `None` before the
+/// first.
 pub(super) fn last_epoch(view: &View<'_>, r: &ReplicaRecord) -> Answer<Option<u64>> {
     Ok(last_holder(view, r)?.map(|(_, epoch)| epoch))
 }
@@ -120,8 +127,11 @@ pub(super) fn last_holder(view: &View<'_>, r: &ReplicaRecord) -> Answer<Option<(
     if let Some(held) = r.assignment() {
         return Ok(Some((held.node, held.epoch)));
     }
-    let Some(head) = view.subject_head(&Subject::Replica(r.id.clone())).map_err(broken)? else { return Ok(None) };
-    let last = view.receipt(&head.last).map_err(broken)?.ok_or_else(|| gone(format!("receipt {}", head.last)))?;
+    let Some(head) = view.subject_head(&Subject::Replica(r.id.clone())).map_err(broken)? else {
+        return Ok(None);
+    };
+    let last =
+        view.receipt(&head.last).map_err(broken)?.ok_or_else(|| gone(format!("receipt {}", head.last)))?;
     Ok(match &last.receipt.body {
         ReceiptBody::Action(action) => action.node_epoch(),
         _ => None,
@@ -146,14 +156,19 @@ fn explain_replica(e: Explanation, names: &BTreeMap<Address, Name>) -> ExplainRe
     let named = |a: &Address| names.get(a).map_or_else(|| a.short(), ToString::to_string);
     let (state, reason) = match &e.replica.phase {
         ReplicaPhase::Pending { since_height, reason } => {
-            let why = format!("waits since height {since_height} because {}; {}", words(*reason), obstacles(&e));
+            let why =
+                format!("waits since height {since_height} because {}; {}", words(*reason), obstacles(&e));
             (ReplicaState::Pending, why)
         }
         ReplicaPhase::Held(held) => {
             let on = format!("node {} holds it since height {}", named(&held.node), held.epoch);
             match held.stop {
-                Some(reason) => (ReplicaState::Stopping, format!("{on} and must stop it: {}", stop_reason(reason))),
-                None if held.phase == RunPhase::Assigned => (ReplicaState::Assigned, format!("{on}, not started yet")),
+                Some(reason) => {
+                    (ReplicaState::Stopping, format!("{on} and must stop it: {}", stop_reason(reason)))
+                }
+                None if held.phase == RunPhase::Assigned => {
+                    (ReplicaState::Assigned, format!("{on}, not started yet"))
+                }
                 None => (ReplicaState::Running, format!("{on} and runs it")),
             }
         }
@@ -205,10 +220,13 @@ fn obstacles(e: &Explanation) -> String {
     format!("none of {} nodes fits: {}", e.nodes.len(), counts.join(", "))
 }
 
-/// The ledger as it was after `height`: the chain up to there, executed again in memory. Every header must come out equal.
+/// The ledger as it was after `height`: the chain up to there, executed again in memory. Every header must
+/// come out equal.
 pub fn replayed(view: &View<'_>, height: u64) -> Answer<Ledger> {
     if height > MAX_REPLAYED_BLOCKS {
-        let why = format!("height {height} would take {height} blocks to execute again, at most {MAX_REPLAYED_BLOCKS} are");
+        let why = format!(
+            "height {height} would take {height} blocks to execute again, at most {MAX_REPLAYED_BLOCKS} are"
+        );
         return Err(BackendError::unsupported(why).next("leave the height out to explain the present"));
     }
     let ledger = Ledger::open(Arc::new(MemStore::new()), view.chain().clone()).map_err(broken)?;
@@ -223,7 +241,8 @@ pub fn replayed(view: &View<'_>, height: u64) -> Answer<Ledger> {
         };
         let past = ledger.view().map_err(broken)?;
         let executed = execute(&past, &context, &block.txs, Signatures::AlreadyVerified);
-        let executed = executed.map_err(|e| BackendError::internal(format!("execute block {h} again: {e}")))?;
+        let executed =
+            executed.map_err(|e| BackendError::internal(format!("execute block {h} again: {e}")))?;
         drop(past);
         ledger.commit(executed, &block, &certificate(view, h)?, &[]).map_err(broken)?;
     }

@@ -1,7 +1,7 @@
 //! Events in the order of the chain: a block, then its receipts.
 //!
-//! Owns the cursor: `(height, 0)` is the block, `(height, i)` its receipt `i - 1`, `(height, u32::MAX)` its end. Refuses
-//! silence: where history below the head is not stored, a gap says so.
+//! Owns the cursor: `(height, 0)` is the block, `(height, i)` its receipt `i - 1`, `(height, u32::MAX)` its
+//! end. Refuses silence: where history below the head is not stored, a gap says so.
 
 use super::fault::{broken, gone};
 use super::history::{front, log_size_before, receipt_view, summary};
@@ -15,7 +15,8 @@ pub fn behind(view: &View<'_>, after: EventCursor, limit: usize) -> Answer<Vec<E
     let head = view.head().height;
     let mut out: Vec<EventView> = Vec::new();
     // The genesis, height 0, has neither block nor receipts.
-    let (mut height, mut index) = if after.height == 0 { (1, 0) } else { (after.height, after.index.saturating_add(1)) };
+    let (mut height, mut index) =
+        if after.height == 0 { (1, 0) } else { (after.height, after.index.saturating_add(1)) };
     while height <= head && out.len() < limit {
         let Some(here) = front(view, height)? else {
             let from = out.last().map_or(after, EventView::cursor);
@@ -36,7 +37,8 @@ pub fn behind(view: &View<'_>, after: EventCursor, limit: usize) -> Answer<Vec<E
         let start = first + u64::from(index) - 1;
         let room = (limit - out.len()).min(end.saturating_sub(start) as usize);
         for logged in view.receipts_from(start, room).map_err(broken)?.items {
-            let index = u32::try_from(logged.index - first + 1).map_err(|_| gone("a block of fewer receipts"))?;
+            let index =
+                u32::try_from(logged.index - first + 1).map_err(|_| gone("a block of fewer receipts"))?;
             let receipt = Box::new(receipt_view(logged));
             out.push(EventView::Receipt { cursor: EventCursor { height, index }, receipt });
         }

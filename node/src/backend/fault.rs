@@ -1,8 +1,8 @@
 //! Failures of this node on their way to a caller.
 //!
-//! Owns the one place where a broken store, a full disk or an ambiguous prefix becomes an error with a next step. A
-//! fault of the node is `internal`; what the caller can mend says how. Locks are taken here: a thread that panicked
-//! leaves data that was whole between any two statements, so the next one goes on.
+//! Owns the one place where a broken store, a full disk or an ambiguous prefix becomes an error with a next
+//! step. A fault of the node is `internal`; what the caller can mend says how. Locks are taken here: a thread
+//! that panicked leaves data that was whole between any two statements, so the next one goes on.
 
 use metanode_rpc::backend::IdPrefix;
 use metanode_rpc::error::BackendError;
@@ -22,7 +22,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The ledger could not be read.
 pub(super) fn broken(error: metanode_state::Error) -> BackendError {
-    BackendError::internal(format!("read the ledger: {error}")).next("look into the node's log; it may have to restart")
+    BackendError::internal(format!("read the ledger: {error}"))
+        .next("look into the node's log; it may have to restart")
 }
 
 /// The ledger lacks what it must hold.
@@ -38,18 +39,26 @@ pub(super) fn disk(intent: &str, path: &Path, error: &std::io::Error) -> Backend
 /// Nothing has this beginning.
 pub(super) fn absent(what: &str, prefix: &IdPrefix) -> BackendError {
     let why = format!("no {what} begins with {}", prefix.as_str());
-    BackendError::not_found(why).next("check the id; this node may also not have it yet: compare its height with others")
+    BackendError::not_found(why)
+        .next("check the id; this node may also not have it yet: compare its height with others")
 }
 
 /// Several ids have this beginning: counts them and shows some.
-pub(super) fn ambiguous(view: &View<'_>, column: Column, what: &str, sign: &str, prefix: &IdPrefix) -> BackendError {
+pub(super) fn ambiguous(
+    view: &View<'_>,
+    column: Column,
+    what: &str,
+    sign: &str,
+    prefix: &IdPrefix,
+) -> BackendError {
     let (low, high) = (prefix.low(), prefix.high());
     let whole = low.iter().zip(&high).take_while(|(a, b)| a == b).count();
     let rows = match view.store().scan(column, &low[..whole], None, COUNTED) {
         Ok(rows) => rows,
         Err(error) => return broken(error),
     };
-    let ids: Vec<&[u8]> = rows.iter().map(|(key, _)| &key[..]).filter(|k| *k >= &low[..] && *k <= &high[..]).collect();
+    let ids: Vec<&[u8]> =
+        rows.iter().map(|(key, _)| &key[..]).filter(|k| *k >= &low[..] && *k <= &high[..]).collect();
     let more = if rows.len() == COUNTED { "at least " } else { "" };
     let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("{sign}{}", hex::encode(id))).collect();
     let why = format!("{more}{} {what}s begin with {}: {}", ids.len(), prefix.as_str(), shown.join(", "));

@@ -1,7 +1,8 @@
 //! Final blocks and receipts as the interface shows them.
 //!
-//! Owns the way from stored blocks and log entries to views. Reads the head of a stored block without its transactions
-//! where only the header counts. Refuses to fill a gap: a height up to the head that is missing is a fault of this node.
+//! Owns the way from stored blocks and log entries to views. Reads the head of a stored block without its
+//! transactions where only the header counts. Refuses to fill a gap: a height up to the head that is missing
+//! is a fault of this node.
 
 use super::fault::{absent, ambiguous, broken, gone};
 use borsh::BorshDeserialize;

@@ -1,13 +1,14 @@
 //! Images handed to this node over its interface.
 //!
 //! ```text
-//! have(descriptor) ──▶ missing blobs ──put, put, …──▶ every blob whole and of its digest ──commit──▶ image store
+//! have(descriptor) ──▶ missing blobs ──put, put, …──▶ every blob whole, of its digest ──commit──▶ image store
 //! ```
 //!
-//! Owns the staging directory: one directory per upload, one file per blob, filled from its start. A blob is complete
-//! when its SHA-256 is the descriptor's; the image store then checks everything again and takes the image whole or not
-//! at all. Refuses bytes that no announced descriptor names, and more uploads or bytes than the named bounds. What a
-//! crash left behind is removed at the next start; an upload that nobody touches gives way to the next.
+//! Owns the staging directory: one directory per upload, one file per blob, filled from its start. A blob is
+//! complete when its SHA-256 is the descriptor's; the image store then checks everything again and takes the
+//! image whole or not at all. Refuses bytes that no announced descriptor names, and more uploads or bytes
+//! than the named bounds. What a crash left behind is removed at the next start; an upload that nobody
+//! touches gives way to the next.
 
 use super::fault::{disk, lock};
 use metanode_rpc::backend::{Answer, ImageChunk};
@@ -92,7 +93,11 @@ impl Uploads {
     /// Every image here.
     pub fn images(&self) -> Answer<Vec<ImageView>> {
         let images = self.store.list().map_err(refused)?;
-        let view = |d: Descriptor| ImageView { image: d.image_ref(), bytes: distinct(&d).map(|b| b.size).sum(), name: None };
+        let view = |d: Descriptor| ImageView {
+            image: d.image_ref(),
+            bytes: distinct(&d).map(|b| b.size).sum(),
+            name: None,
+        };
         Ok(images.into_iter().map(|image| view(image.descriptor)).collect())
     }
 
@@ -112,8 +117,14 @@ impl Uploads {
             if held.descriptor.id() == id {
                 return Ok(ImageHaveView { descriptor: id, complete: true, missing: Vec::new() });
             }
-            let why = format!("image {} is here, and its descriptor is {}", descriptor.digest, held.descriptor.id());
-            return Err(BackendError::invalid(why).next("import the image again with `metanode image import`"));
+            let why = format!(
+                "image {} is here, and its descriptor is {}",
+                descriptor.digest,
+                held.descriptor.id()
+            );
+            return Err(
+                BackendError::invalid(why).next("import the image again with `metanode image import`")
+            );
         }
         let upload = self.slot(id, descriptor)?;
         let missing = lock(&upload).blobs.values().filter(|p| !p.is_whole()).map(Partial::need).collect();
@@ -126,7 +137,8 @@ impl Uploads {
             slot.touched = Instant::now();
             return Ok(slot.upload.clone());
         }
-        let lacking: Vec<BlobRef> = distinct(&descriptor).filter(|b| !self.store.has_blob(b)).cloned().collect();
+        let lacking: Vec<BlobRef> =
+            distinct(&descriptor).filter(|b| !self.store.has_blob(b)).cloned().collect();
         let bytes = lacking.iter().map(|b| b.size).sum();
         open.make_room(bytes)?;
         open.started += 1;
@@ -161,7 +173,9 @@ impl Uploads {
         let upload = lock(&upload);
         if let Some(part) = upload.blobs.values().find(|part| !part.is_whole()) {
             let why = format!("blob {} has {} of {} bytes", part.blob, part.received, part.size);
-            return Err(BackendError::invalid(why).next("send the rest with node_image_put, then commit again"));
+            return Err(
+                BackendError::invalid(why).next("send the rest with node_image_put, then commit again")
+            );
         }
         // Whatever becomes of it, this upload is over: a retry starts from what the store then lacks.
         lock(&self.open).slots.remove(id);
@@ -181,14 +195,16 @@ impl Open {
     fn make_room(&mut self, bytes: u64) -> Answer<()> {
         if bytes > MAX_STAGED_BYTES {
             let why = format!("the image's blobs have {bytes} bytes, at most {MAX_STAGED_BYTES} are taken");
-            return Err(BackendError::limit(why).next("import the image on that machine with `metanode image import`"));
+            return Err(BackendError::limit(why)
+                .next("import the image on that machine with `metanode image import`"));
         }
         loop {
             let staged: u64 = self.slots.values().map(|slot| slot.bytes).sum();
             if self.slots.len() < MAX_UPLOADS && staged + bytes <= MAX_STAGED_BYTES {
                 return Ok(());
             }
-            let oldest = self.slots.iter().min_by_key(|(_, slot)| slot.touched).map(|(id, slot)| (*id, slot.touched));
+            let oldest =
+                self.slots.iter().min_by_key(|(_, slot)| slot.touched).map(|(id, slot)| (*id, slot.touched));
             match oldest {
                 Some((id, touched)) if touched.elapsed() >= STALE_AFTER => self.slots.remove(&id),
                 _ => {
@@ -250,11 +266,19 @@ impl Partial {
     fn take(&mut self, offset: u64, bytes: &[u8]) -> Answer<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= self.size);
         let Some(end) = end else {
-            let why = format!("{} bytes at {offset} reach beyond the {} of blob {}", bytes.len(), self.size, self.blob);
+            let why = format!(
+                "{} bytes at {offset} reach beyond the {} of blob {}",
+                bytes.len(),
+                self.size,
+                self.blob
+            );
             return Err(BackendError::invalid(why));
         };
         if offset > self.received {
-            let why = format!("blob {} has {} bytes so far, the chunk starts at {offset}", self.blob, self.received);
+            let why = format!(
+                "blob {} has {} bytes so far, the chunk starts at {offset}",
+                self.blob, self.received
+            );
             return Err(BackendError::invalid(why).next(format!("continue at offset {}", self.received)));
         }
         if end <= self.received {
@@ -317,7 +341,8 @@ impl Levels {
 
 /// The blobs of an image, each once: two layers may be the same.
 fn distinct(descriptor: &Descriptor) -> impl Iterator<Item = &BlobRef> {
-    let once: BTreeMap<ContentDigest, &BlobRef> = descriptor.blobs.iter().map(|blob| (blob.digest, blob)).collect();
+    let once: BTreeMap<ContentDigest, &BlobRef> =
+        descriptor.blobs.iter().map(|blob| (blob.digest, blob)).collect();
     once.into_values()
 }
 

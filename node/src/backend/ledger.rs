@@ -1,7 +1,7 @@
 //! Transactions, receipts, accounts and the supply.
 //!
-//! Owns the answers about what is on the ledger, and the one way in: a submission goes to the chain loop, which judges
-//! it. A transaction that is known already, waiting or final, is accepted again under its id.
+//! Owns the answers about what is on the ledger, and the one way in: a submission goes to the chain loop,
+//! which judges it. A transaction that is known already, waiting or final, is accepted again under its id.
 
 use super::fault::{absent, ambiguous, broken, gone};
 use super::history::{block, find_receipt, receipt_view};
@@ -28,9 +28,9 @@ pub fn submit(chain: &ChainHandle, tx: SignedTx) -> Answer<TxId> {
         Err(SubmitError::Final(_) | SubmitError::Refused(Refused::Known)) => Ok(id),
         Err(SubmitError::Invalid(why)) => Err(BackendError::rejected(id, why)
             .next("mend what it names and sign a new transaction; this one will never be taken as it is")),
-        Err(SubmitError::Refused(full)) => {
-            Err(BackendError::unavailable(full.to_string()).tx(id).next("submit the same bytes again in a moment"))
-        }
+        Err(SubmitError::Refused(full)) => Err(BackendError::unavailable(full.to_string())
+            .tx(id)
+            .next("submit the same bytes again in a moment")),
     }
 }
 
@@ -93,7 +93,8 @@ pub fn receipt(view: &View<'_>, prefix: &IdPrefix) -> Answer<ReceiptView> {
     find_receipt(view, prefix).map(receipt_view)
 }
 
-/// Receipts in log order from leaf `from` on: the narrowest index that fits is read, at most `limit` entries of it.
+/// Receipts in log order from leaf `from` on: the narrowest index that fits is read, at most `limit` entries
+/// of it.
 pub fn receipts(
     view: &View<'_>,
     filter: &ReceiptFilter,
@@ -118,7 +119,12 @@ pub fn receipts(
     Ok(Page { items, next })
 }
 
-fn of_deployment(view: &View<'_>, name: &Name, from: Option<u64>, limit: usize) -> Answer<(Vec<LoggedReceipt>, bool)> {
+fn of_deployment(
+    view: &View<'_>,
+    name: &Name,
+    from: Option<u64>,
+    limit: usize,
+) -> Answer<(Vec<LoggedReceipt>, bool)> {
     let after = from.and_then(|from| from.checked_sub(1));
     let page = view.receipts_of(name, after, limit).map_err(broken)?;
     if page.items.is_empty() && from.is_none() {
@@ -128,9 +134,14 @@ fn of_deployment(view: &View<'_>, name: &Name, from: Option<u64>, limit: usize) 
     Ok((page.items, page.next.is_some()))
 }
 
-/// A subject's receipts are indexed by sequence number, which grows with the log: the first at or behind leaf `from` is
-/// found by halving.
-fn of_subject(view: &View<'_>, subject: &Subject, from: u64, limit: usize) -> Answer<(Vec<LoggedReceipt>, bool)> {
+/// A subject's receipts are indexed by sequence number, which grows with the log: the first at or behind leaf
+/// `from` is found by halving.
+fn of_subject(
+    view: &View<'_>,
+    subject: &Subject,
+    from: u64,
+    limit: usize,
+) -> Answer<(Vec<LoggedReceipt>, bool)> {
     let Some(head) = view.subject_head(subject).map_err(broken)? else { return Ok((Vec::new(), false)) };
     let (mut low, mut high) = (0, head.count);
     while low < high {

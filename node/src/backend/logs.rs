@@ -1,10 +1,12 @@
 //! What a replica wrote, from the node that holds it.
 //!
-//! Owns finding the right cage: the newest epoch of the replica that this node ran, unless the ledger has since given
-//! the replica to another node. Refuses to guess: a caller at the wrong node is told the right one.
+//! Owns finding the right cage: the newest epoch of the replica that this node ran, unless the ledger has
+//! since given the replica to another node. Refuses to guess: a caller at the wrong node is told the right
+//! one.
 //!
-//! Positions count from the oldest byte that is kept. Until half of the bound is used nothing was ever dropped, so they
-//! are positions in the stream; beyond it the cage does not tell how much it dropped, and they are lower bounds.
+//! Positions count from the oldest byte that is kept. Until half of the bound is used nothing was ever
+//! dropped, so they are positions in the stream; beyond it the cage does not tell how much it dropped, and
+//! they are lower bounds.
 
 use super::deployments::{last_holder, node_name, replica};
 use super::fault::lock;
@@ -54,7 +56,8 @@ pub fn tail(
     let key = CageKey { replica: record.id.clone(), epoch };
     let driver = lock(driver);
     if !driver.cages().iter().any(|(cage, _)| *cage == key) {
-        let why = format!("no cage of {what} (epoch {epoch}) is here: it has not been started, or was cleaned up");
+        let why =
+            format!("no cage of {what} (epoch {epoch}) is here: it has not been started, or was cleaned up");
         return Err(BackendError::unavailable(why).next("try again when deployment_get says that it runs"));
     }
     let stream = match wanted.stream {

@@ -44,8 +44,16 @@ pub fn samples(backend: &NodeBackend) -> Vec<Sample> {
             value: backend.pulse.intervals(),
         },
         Sample::gauge("metanode_mempool_size", "Transactions waiting.", snapshot.waiting_txs as f64),
-        Sample::gauge("metanode_mempool_size_bytes", "Bytes of transactions waiting.", snapshot.waiting_bytes as f64),
-        Sample::gauge("metanode_node_ready", "1 when this node serves.", f64::from(u8::from(readiness.ready))),
+        Sample::gauge(
+            "metanode_mempool_size_bytes",
+            "Bytes of transactions waiting.",
+            snapshot.waiting_bytes as f64,
+        ),
+        Sample::gauge(
+            "metanode_node_ready",
+            "1 when this node serves.",
+            f64::from(u8::from(readiness.ready)),
+        ),
         Sample::gauge(
             "metanode_node_alarms",
             "Things of which this node says that an operator must look.",
@@ -65,11 +73,31 @@ pub fn samples(backend: &NodeBackend) -> Vec<Sample> {
 
 fn network(stats: &Stats) -> [Sample; 9] {
     [
-        Sample::counter("metanode_p2p_published_total", "Gossip messages of ours that went out.", stats.published),
-        Sample::counter("metanode_p2p_unheard_total", "Gossip messages of ours that nobody received.", stats.unheard),
-        Sample::counter("metanode_p2p_delivered_total", "Gossip messages handed to the node.", stats.delivered),
-        Sample::counter("metanode_p2p_repeated_total", "Gossip messages dropped as repetitions.", stats.repeated),
-        Sample::counter("metanode_p2p_dropped_total", "Messages dropped over a budget or a full queue.", stats.dropped),
+        Sample::counter(
+            "metanode_p2p_published_total",
+            "Gossip messages of ours that went out.",
+            stats.published,
+        ),
+        Sample::counter(
+            "metanode_p2p_unheard_total",
+            "Gossip messages of ours that nobody received.",
+            stats.unheard,
+        ),
+        Sample::counter(
+            "metanode_p2p_delivered_total",
+            "Gossip messages handed to the node.",
+            stats.delivered,
+        ),
+        Sample::counter(
+            "metanode_p2p_repeated_total",
+            "Gossip messages dropped as repetitions.",
+            stats.repeated,
+        ),
+        Sample::counter(
+            "metanode_p2p_dropped_total",
+            "Messages dropped over a budget or a full queue.",
+            stats.dropped,
+        ),
         Sample::counter("metanode_p2p_requests_total", "Requests sent.", stats.requests),
         Sample::counter("metanode_p2p_served_total", "Requests of peers handed to the node.", stats.served),
         Sample::counter("metanode_p2p_offences_total", "Offences counted against peers.", stats.offences),

@@ -1,10 +1,11 @@
 //! What this node answers over its interface.
 //!
-//! Owns [`NodeBackend`], the one implementation of `metanode_rpc::Backend`: it joins the committed ledger, the chain
-//! loop, the network, the image store and the cages. Every answer about the ledger comes from one snapshot of what is
-//! final here. Refuses to compute anything that the chain decides, and to answer with a constant where a measurement is
-//! missing. Reading order: `pulse` (what is known without waiting), `history` and `ledger` (what is final), `bundle`
-//! (proofs), `deployments`, `nodes` and `logs` (what runs where), `images` (what is handed in).
+//! Owns [`NodeBackend`], the one implementation of `metanode_rpc::Backend`: it joins the committed ledger,
+//! the chain loop, the network, the image store and the cages. Every answer about the ledger comes from one
+//! snapshot of what is final here. Refuses to compute anything that the chain decides, and to answer with a
+//! constant where a measurement is missing. Reading order: `pulse` (what is known without waiting), `history`
+//! and `ledger` (what is final), `bundle` (proofs), `deployments`, `nodes` and `logs` (what runs where),
+//! `images` (what is handed in).
 
 mod bundle;
 mod chain;
@@ -46,7 +47,8 @@ use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Blocks that peers may hold beyond ours in the normal course: the quorum commits a moment before the last to hear.
+/// Blocks that peers may hold beyond ours in the normal course: the quorum commits a moment before the last
+/// to hear.
 const NORMAL_LAG: u64 = 1;
 /// A node is not ready when no block came for this many idle intervals.
 const QUIET_INTERVALS: u32 = 3;
@@ -158,8 +160,11 @@ impl NodeBackend {
         Ok(backend)
     }
 
+    /// What is final now. Status never tells of less than some answer has shown.
     fn view(&self) -> Answer<View<'_>> {
-        self.parts.ledger.view().map_err(broken)
+        let view = self.parts.ledger.view().map_err(broken)?;
+        self.pulse.note(view.head());
+        Ok(view)
     }
 
     /// One beat of the pulse.
@@ -192,7 +197,10 @@ impl NodeBackend {
         let lag = (snapshot.claimed_tip > 0).then(|| snapshot.claimed_tip.saturating_sub(head.height));
         let not = |reason: String| Readiness { ready: false, reason, lag };
         if self.is_catching_up(&snapshot, head.height) {
-            return not(format!("catching up: at height {}, peers hold {}", head.height, snapshot.claimed_tip));
+            return not(format!(
+                "catching up: at height {}, peers hold {}",
+                head.height, snapshot.claimed_tip
+            ));
         }
         if head.height == 0 {
             return not("no block is final here yet".to_owned());
@@ -206,7 +214,8 @@ impl NodeBackend {
         Readiness { ready: true, reason: format!("serving at height {}", head.height), lag }
     }
 
-    /// Counting reads every account: the counts of a height are made once, and a slow count is not repeated at once.
+    /// Counting reads every account: the counts of a height are made once, and a slow count is not repeated
+    /// at once.
     fn counts(&self) -> Answer<LedgerStats> {
         let mut counted = lock(&self.stats);
         let view = self.view()?;
@@ -349,7 +358,12 @@ impl Backend for NodeBackend {
     fn receipt(&self, id: &IdPrefix) -> Answer<ReceiptView> {
         ledger::receipt(&self.view()?, id)
     }
-    fn receipts(&self, filter: &ReceiptFilter, from: Option<u64>, limit: usize) -> Answer<Page<ReceiptView, u64>> {
+    fn receipts(
+        &self,
+        filter: &ReceiptFilter,
+        from: Option<u64>,
+        limit: usize,
+    ) -> Answer<Page<ReceiptView, u64>> {
         ledger::receipts(&self.view()?, filter, from, limit)
     }
     fn bundle(&self, receipt: &IdPrefix, full: bool) -> Answer<(ReceiptId, Vec<u8>)> {

@@ -1,7 +1,7 @@
 //! Clusters, registered nodes and connected peers.
 //!
-//! Owns what the ledger knows of machines, joined with what this node's network sees. Refuses to believe a peer about
-//! itself: name and account of a peer are those that registered its authenticated id.
+//! Owns what the ledger knows of machines, joined with what this node's network sees. Refuses to believe a
+//! peer about itself: name and account of a peer are those that registered its authenticated id.
 
 use super::fault::broken;
 use super::history::header;
@@ -98,7 +98,8 @@ fn node_view(times: &mut Times<'_, '_>, address: Address, record: NodeRecord) ->
     })
 }
 
-/// What is not reserved. A node that registered again with less can hold more than it offers until it has shed.
+/// What is not reserved. A node that registered again with less can hold more than it offers until it has
+/// shed.
 fn free(capacity: &Resources, reserved: &Resources) -> Resources {
     Resources {
         cpu_milli: capacity.cpu_milli.saturating_sub(reserved.cpu_milli),
@@ -124,8 +125,8 @@ impl Times<'_, '_> {
         Ok(time)
     }
 
-    /// The lowest height whose block time reaches `time_ms`: block times only grow, and a node was heard of recently, so
-    /// the search goes back from the head in doubling steps and then halves.
+    /// The lowest height whose block time reaches `time_ms`: block times only grow, and a node was heard of
+    /// recently, so the search goes back from the head in doubling steps and then halves.
     fn height_at(&mut self, time_ms: u64) -> Answer<u64> {
         let head = self.view.head().height;
         let (mut high, mut step) = (head, 1);

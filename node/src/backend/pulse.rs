@@ -1,16 +1,18 @@
 //! What status, readiness and metrics answer from: measured in the background, read without waiting.
 //!
-//! Owns two threads. The *pulse* follows the chain's heights: it reads the new head, counts block intervals, and only
-//! then tells the interface, so that whoever was woken by a height finds at least that height everywhere. The *meter*
-//! measures the data directory at most every [`METER_EVERY`]. Both end when the backend is gone. Refuses to stand in for
-//! a measurement that has not been made: it is absent.
+//! Owns two threads. The *pulse* follows the chain's heights: it takes note of the new head, wakes who waits,
+//! and counts block intervals. Every view that an answer is made from is taken note of, too, so that whoever
+//! was told of a height, by an answer or a wake-up, finds at least that height in the status. The *meter*
+//! measures the data directory at most every [`METER_EVERY`]. Both end when the backend is gone. Refuses to
+//! stand in for a measurement that has not been made: it is absent.
 
 use super::NodeBackend;
-use super::fault::lock;
+use super::fault::{broken, lock};
 use super::history::header;
 use crate::ledger_reader::LedgerReader;
 use metanode_rpc::error::BackendError;
 use metanode_rpc::metrics::SampleValue;
+use metanode_state::View;
 use metanode_types::block::app_root;
 use metanode_types::ids::{BlockId, Digest};
 use std::path::Path;
@@ -50,6 +52,19 @@ pub struct Head {
     pub since: Option<Instant>,
 }
 
+impl Head {
+    fn of(head: &metanode_state::Head, since: Option<Instant>) -> Head {
+        Head {
+            height: head.height,
+            block: head.block,
+            time_ms: head.time_ms,
+            app_root: Digest(app_root(&head.module_roots.0)),
+            txs: head.txs,
+            since,
+        }
+    }
+}
+
 /// Block intervals since the process began.
 #[derive(Clone, Debug)]
 struct Intervals {
@@ -72,7 +87,7 @@ pub struct Pulse {
 impl Pulse {
     /// Starts from the ledger's head.
     pub fn new(ledger: &LedgerReader) -> Result<Pulse, BackendError> {
-        let head = read_head(ledger, None)?;
+        let head = Head::of(ledger.view().map_err(broken)?.head(), None);
         let counted = (head.height, head.time_ms);
         let intervals = Intervals { counted, buckets: [0; BOUNDS_S.len() + 1], sum_ms: 0 };
         Ok(Pulse {
@@ -117,26 +132,32 @@ impl Pulse {
         SampleValue::Histogram { buckets, sum: intervals.sum_ms as f64 / 1000.0, count }
     }
 
-    /// Takes note of what is final now.
-    pub fn look(&self, ledger: &LedgerReader) -> Result<(), BackendError> {
-        let head = read_head(ledger, Some(Instant::now()))?;
+    /// Takes note of the head of a view, if it is newer than what is known: first for status, then for whoever waits.
+    pub fn note(&self, head: &metanode_state::Head) {
         let height = head.height;
         {
             let mut known = lock(&self.head);
-            if head.height > known.height {
-                *known = head;
+            if height <= known.height {
+                return;
             }
+            *known = Head::of(head, Some(Instant::now()));
         }
         self.heights.send_if_modified(|told| std::mem::replace(told, height.max(*told)) < height);
-        self.count_intervals(ledger, height)
     }
 
-    fn count_intervals(&self, ledger: &LedgerReader, head: u64) -> Result<(), BackendError> {
-        let view = ledger.view().map_err(super::fault::broken)?;
+    /// Takes note of what is final now, and counts the intervals since the last look.
+    pub fn look(&self, ledger: &LedgerReader) -> Result<(), BackendError> {
+        let view = ledger.view().map_err(broken)?;
+        self.note(view.head());
+        self.count_intervals(&view)
+    }
+
+    fn count_intervals(&self, view: &View<'_>) -> Result<(), BackendError> {
+        let head = view.head().height;
         let mut intervals = lock(&self.intervals);
         let (from, mut before_ms) = intervals.counted;
         for height in from + 1..=head.min(from.saturating_add(INTERVALS_PER_LOOK)) {
-            let time_ms = header(&view, height)?.time_ms;
+            let time_ms = header(view, height)?.time_ms;
             // The first block follows the genesis, whenever that was made: no interval between blocks.
             if height > 1 {
                 intervals.observe(time_ms.saturating_sub(before_ms));
@@ -158,19 +179,6 @@ impl Intervals {
 
 fn known(value: &AtomicU64) -> Option<u64> {
     Some(value.load(Ordering::Relaxed)).filter(|v| *v != UNKNOWN)
-}
-
-fn read_head(ledger: &LedgerReader, since: Option<Instant>) -> Result<Head, BackendError> {
-    let view = ledger.view().map_err(super::fault::broken)?;
-    let head = view.head();
-    Ok(Head {
-        height: head.height,
-        block: head.block,
-        time_ms: head.time_ms,
-        app_root: Digest(app_root(&head.module_roots.0)),
-        txs: head.txs,
-        since,
-    })
 }
 
 /// Starts the pulse: it follows `heights` for as long as the backend lives.
@@ -217,7 +225,8 @@ pub(super) fn measure(backend: &Arc<NodeBackend>, dir: &Path, alive: Receiver<()
     std::thread::Builder::new().name("meter".into()).spawn(run).map(drop)
 }
 
-/// Bytes that the files below `dir` take on the disk; `None` when that cannot be known. Files that vanish are no error.
+/// Bytes that the files below `dir` take on the disk; `None` when that cannot be known. Files that vanish are
+/// no error.
 pub(super) fn disk_usage(dir: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     let (mut bytes, mut entries, mut open) = (0, 0, vec![dir.to_owned()]);

@@ -9,7 +9,9 @@ use tempfile::TempDir;
 /// A module of several chunks.
 fn module() -> String {
     let data = "a".repeat(3 * CHUNK_BYTES + 100);
-    format!("(module (memory (export \"memory\") 8) (func (export \"_start\")) (data (i32.const 0) \"{data}\"))")
+    format!(
+        "(module (memory (export \"memory\") 8) (func (export \"_start\")) (data (i32.const 0) \"{data}\"))"
+    )
 }
 
 struct Fixture {
@@ -61,7 +63,11 @@ fn an_image_sent_in_pieces_is_taken_whole() {
         let view = f.uploads.put(&f.chunk(sent, piece)).unwrap();
         sent += piece.len() as u64;
         assert_eq!((view.received, view.complete), (sent, sent == bytes.len() as u64));
-        assert_eq!(f.uploads.put(&f.chunk(sent - piece.len() as u64, piece)).unwrap(), view, "a resend changes nothing");
+        assert_eq!(
+            f.uploads.put(&f.chunk(sent - piece.len() as u64, piece)).unwrap(),
+            view,
+            "a resend changes nothing"
+        );
         let overlap = &bytes[sent.saturating_sub(10) as usize..sent as usize];
         assert_eq!(f.uploads.put(&f.chunk(sent - overlap.len() as u64, overlap)).unwrap(), view);
     }

@@ -116,7 +116,10 @@ fn blocks_are_listed_from_the_newest_and_found_by_height_and_id() {
     assert_eq!(production.validators[0].turns_taken, head);
     assert_eq!(production.validators[0].name.as_deref(), Some("mayor"));
     assert_eq!(chain::validators(&view, &story.genesis, None).unwrap().height, head + 1);
-    assert_eq!(chain::validators(&view, &story.genesis, Some(head + 2)).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(
+        chain::validators(&view, &story.genesis, Some(head + 2)).unwrap_err().kind,
+        ErrorKind::NotFound
+    );
 }
 
 #[test]
@@ -131,7 +134,12 @@ fn events_resume_behind_every_cursor() {
     for (seen, event) in all.iter().enumerate() {
         for limit in [1, 2, 5, 1000] {
             let want: Vec<EventView> = all[seen + 1..].iter().take(limit).cloned().collect();
-            assert_eq!(events::behind(&view, event.cursor(), limit).unwrap(), want, "behind {}", event.cursor());
+            assert_eq!(
+                events::behind(&view, event.cursor(), limit).unwrap(),
+                want,
+                "behind {}",
+                event.cursor()
+            );
         }
     }
     let end_of_first = EventCursor { height: 1, index: u32::MAX };
@@ -154,7 +162,8 @@ fn deployments_show_their_replicas_and_finished_ones_their_end() {
     assert_eq!((sum.status, sum.replicas[0].state), (DeploymentState::Finished, ReplicaState::Finished));
     assert_eq!(sum.replicas[0].epoch, sum.height, "the epoch is that of the run");
     assert!(sum.replicas[0].node.is_some() && sum.replicas[0].exit.is_some());
-    let names = |page: &Page<DeploymentView, Name>| page.items.iter().map(|d| d.name.clone()).collect::<Vec<_>>();
+    let names =
+        |page: &Page<DeploymentView, Name>| page.items.iter().map(|d| d.name.clone()).collect::<Vec<_>>();
     let first = deployments::list(&view, None, 1).unwrap();
     assert_eq!(names(&first), [name("sum")]);
     assert_eq!(names(&deployments::list(&view, first.next.as_ref(), 1).unwrap()), [name("web")]);
@@ -230,7 +239,11 @@ fn logs_are_refused_with_the_name_of_the_node_that_holds_them() {
     };
     let elsewhere = ask(&name("web"), 0, address(3));
     assert_eq!(elsewhere.kind, ErrorKind::Unavailable);
-    assert!(elsewhere.reason.contains(web.replicas[0].node.as_ref().unwrap().as_str()), "{}", elsewhere.reason);
+    assert!(
+        elsewhere.reason.contains(web.replicas[0].node.as_ref().unwrap().as_str()),
+        "{}",
+        elsewhere.reason
+    );
     assert!(ask(&name("web"), 0, holder).reason.contains("runs no workloads"));
     assert_eq!(ask(&name("web"), 9, holder).kind, ErrorKind::NotFound);
     assert_eq!(ask(&name("nowhere"), 0, holder).kind, ErrorKind::NotFound);

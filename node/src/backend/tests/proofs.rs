@@ -22,7 +22,8 @@ fn bundles_of_every_tier_verify_core_and_full() {
             assert_eq!((bundle.receipts[0].log_index, bundle.full.is_some()), (logged.index, full));
             let verdict = verify(&bundle, &trust);
             assert!(verdict.verified(), "{:#?}", verdict.checks);
-            let passed = |name| verdict.checks.iter().any(|c| c.name == name && matches!(c.status, Status::Passed(_)));
+            let passed =
+                |name| verdict.checks.iter().any(|c| c.name == name && matches!(c.status, Status::Passed(_)));
             assert_eq!((passed("non-fork"), passed("supply")), (full, full), "{:#?}", verdict.checks);
             if let ReceiptBody::Action(action) = &logged.receipt.body
                 && let Some(assignment) = action.assignment()

@@ -118,7 +118,8 @@ impl Story {
         let replica = ReplicaId { deployment: name(deployment), index };
         let held = view.replica(&replica).unwrap().unwrap().assignment().unwrap().clone();
         let receipt = view.receipt(&held.receipt).unwrap().unwrap().receipt;
-        let ReceiptBody::Action(Action::Assigned { workload, image, seed, clock_ms, .. }) = receipt.body else {
+        let ReceiptBody::Action(Action::Assigned { workload, image, seed, clock_ms, .. }) = receipt.body
+        else {
             panic!("not an assignment: {receipt:?}");
         };
         let report = CageReport {
@@ -136,7 +137,8 @@ impl Story {
         };
         ReplicaEvent::Exited { report, restarts: 0 }
     }
-    /// Two nodes, a transfer, a failed one, a service that runs, and a job that ended: receipts of every tier.
+    /// Two nodes, a transfer, a failed one, a service that runs, and a job that ended: receipts of every
+    /// tier.
     pub fn busy() -> Story {
         let mut story = Story::new();
         story.ok(11, register(11));
