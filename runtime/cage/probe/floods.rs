@@ -103,6 +103,14 @@ pub(crate) fn spin() -> i64 {
     }
 }
 
+/// Uses a processor until it is killed.
+pub(crate) fn burn() -> i64 {
+    println!("token=burn result=running");
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
 pub(crate) fn stubborn() -> i64 {
     unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
     spin()

@@ -12,8 +12,8 @@ use std::ffi::CString;
 use std::io::{self, Write};
 
 use floods::{
-    count_input, daemon, eat_memory, fill_bytes, fill_inodes, flood, fork_bomb, many_files, serve, spin,
-    stubborn,
+    burn, count_input, daemon, eat_memory, fill_bytes, fill_inodes, flood, fork_bomb, many_files, serve,
+    spin, stubborn,
 };
 
 /// File that marks a root made for these tests.
@@ -365,6 +365,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("eat_memory", eat_memory),
     ("flood", flood),
     ("spin", spin),
+    ("burn", burn),
     ("daemon", daemon),
     ("stubborn", stubborn),
     ("serve", serve),

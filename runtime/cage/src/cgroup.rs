@@ -101,7 +101,8 @@ pub(crate) struct Slot {
     pub index: u32,
     groups: Vec<Group>,
     oom_kills_before: u64,
-    cpu_before_us: u64,
+    /// CPU time that earlier cages used in these groups.
+    pub cpu_before_us: u64,
     _lock: File,
 }
 
@@ -123,6 +124,17 @@ fn number(path: PathBuf) -> Option<u64> {
 fn keyed(path: PathBuf, key: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+}
+
+/// CPU time used in a group since it was made; none in a hierarchy that does not measure it.
+pub(crate) fn cpu_us(dir: &Path) -> Option<u64> {
+    let old = number(dir.join("cpuacct.usage")).map(|ns| ns / 1000);
+    old.or_else(|| keyed(dir.join("cpu.stat"), "usage_usec "))
+}
+
+/// Memory in use in a group now; none in a hierarchy that does not measure it.
+pub(crate) fn memory_bytes(dir: &Path) -> Option<u64> {
+    number(dir.join("memory.usage_in_bytes")).or_else(|| number(dir.join("memory.current")))
 }
 
 /// Takes the first free slot and sets its limits. `weaker` gets a line for every controller that cannot be
@@ -280,12 +292,7 @@ impl Slot {
     }
 
     fn cpu_total_us(&self) -> Option<u64> {
-        let group = self.group(Controller::Cpuacct)?;
-        if group.unified {
-            keyed(group.dir.join("cpu.stat"), "usage_usec ")
-        } else {
-            number(group.dir.join("cpuacct.usage")).map(|ns| ns / 1000)
-        }
+        cpu_us(&self.group(Controller::Cpuacct)?.dir)
     }
 
     /// CPU time used since the slot was taken.

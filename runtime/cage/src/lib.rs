@@ -7,8 +7,8 @@
 //!
 //! Map: `spec` what is asked; `launch` (supervisor side) and `child` (inside) build the cage from `mounts`,
 //! `procfs`, `walls`, `seccomp` and `cgroup`; `watch` runs it; `supervise` ties these together; `record`,
-//! `logs`, `output` and `report` are what remains; `stop` (with `sweep`), `health` and `detect` are asked
-//! from outside.
+//! `logs`, `output` and `report` are what remains; `stop` (with `sweep`), `health`, `usage` and `detect` are
+//! asked from outside.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
@@ -33,6 +33,7 @@ pub mod spec;
 pub mod stop;
 pub mod supervise;
 mod sys;
+pub mod usage;
 mod walls;
 mod watch;
 
@@ -44,6 +45,7 @@ pub use report::{Exit, Report};
 pub use spec::{CageSpec, Limits, Root};
 pub use stop::{Swept, stop, sweep};
 pub use supervise::supervise;
+pub use usage::LiveUsage;
 
 /// What runs in the cage.
 pub enum Entry<'a> {

@@ -38,6 +38,9 @@ pub struct Record {
     pub started_ms: u64,
     /// The control groups it is in.
     pub cgroups: Vec<PathBuf>,
+    /// CPU time that earlier cages had used in those groups, in microseconds.
+    #[serde(default)]
+    pub cpu_before_us: u64,
 }
 
 impl Process {

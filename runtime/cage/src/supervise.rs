@@ -15,6 +15,7 @@ use crate::logs::Stream;
 use crate::record::{self, Process, Record};
 use crate::report::{Barriers, Exit, Report, Usage};
 use crate::spec::CageSpec;
+use crate::usage::USAGE_FILE;
 use crate::watch::Watch;
 use crate::{Entry, Error, cpu, sys};
 
@@ -49,7 +50,7 @@ fn prepare_state(dir: &Path) -> Result<(), Error> {
         return Err(fail(io::Error::new(io::ErrorKind::AlreadyExists, "a cage is running there")));
     }
     std::fs::create_dir_all(dir).map_err(fail)?;
-    for name in ["report.json", "cage.json", "stdout.log.1", "stderr.log.1"] {
+    for name in ["report.json", "cage.json", USAGE_FILE, "stdout.log.1", "stderr.log.1"] {
         match std::fs::remove_file(dir.join(name)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(fail(e)),
             _ => {}
@@ -116,6 +117,7 @@ fn write_record(spec: &CageSpec, pid: i32, started_ms: u64, slot: Option<&Slot>)
         boot_id: record::boot_id(),
         started_ms,
         cgroups: slot.map(Slot::paths).unwrap_or_default(),
+        cpu_before_us: slot.map_or(0, |s| s.cpu_before_us),
     };
     record.write(&spec.state_dir)?;
     Ok(record)
@@ -151,6 +153,11 @@ impl Ledger {
         self.last_sample = now;
     }
 
+    /// The memory integral so far; none without a memory cgroup.
+    pub(crate) fn memory_mib_ms(&self) -> Option<u64> {
+        self.byte_ms.map(|sum| u64::try_from(sum.div_ceil(1 << 20)).unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn report(self, spec: &CageSpec, exit: Exit) -> Report {
         let empty = sys::hex(&<sha2::Sha256 as sha2::Digest>::digest(b""));
         Report {
@@ -162,9 +169,7 @@ impl Ledger {
             usage: Usage {
                 cpu_ms: 0,
                 max_memory_bytes: self.peak,
-                memory_mib_ms: self
-                    .byte_ms
-                    .map(|sum| u64::try_from(sum.div_ceil(1 << 20)).unwrap_or(u64::MAX)),
+                memory_mib_ms: self.memory_mib_ms(),
                 wall_ms: self.started.elapsed().as_millis() as u64,
             },
             stdout_digest: empty.clone(),

@@ -16,6 +16,7 @@ use crate::logs::Stream;
 use crate::report::{Exit, Report};
 use crate::spec::CageSpec;
 use crate::supervise::{DEFAULT_GRACE_MS, Ledger, supervise_error};
+use crate::usage::{Integral, WRITE_EVERY};
 use crate::{Error, output, sys};
 
 /// How often memory is sampled.
@@ -57,6 +58,7 @@ pub(crate) struct Watch<'a> {
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
     next_sample: Option<Instant>,
+    next_write: Instant,
     killed: Killed,
     status: Option<i32>,
 }
@@ -104,6 +106,7 @@ impl<'a> Watch<'a> {
             deadline,
             kill_at: None,
             next_sample,
+            next_write: Instant::now(),
             killed: Killed::No,
             status: None,
         })
@@ -210,6 +213,12 @@ impl<'a> Watch<'a> {
         if self.next_sample.is_some_and(|at| now >= at) {
             self.ledger.sample(self.slot.as_ref());
             self.next_sample = Some(now + SAMPLE);
+            if now >= self.next_write {
+                // A disk that refuses costs a meter its reading, never the workload.
+                let integral = Integral { memory_mib_ms: self.ledger.memory_mib_ms() };
+                let _ = integral.write(&self.spec.state_dir);
+                self.next_write = now + WRITE_EVERY;
+            }
         }
     }
 

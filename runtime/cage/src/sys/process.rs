@@ -254,6 +254,18 @@ pub(crate) fn auxiliary(kind: libc::c_ulong) -> u64 {
     unsafe { libc::getauxval(kind) }
 }
 
+/// Clock ticks a second, the unit of times in `/proc`.
+pub(crate) fn clock_ticks() -> u64 {
+    // SAFETY: plain integers only.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1)
+}
+
+/// Bytes in a page, the unit of sizes in `/proc`.
+pub(crate) fn page_bytes() -> u64 {
+    // SAFETY: plain integers only.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 /// Kernel name, release and machine.
 pub(crate) fn kernel() -> String {
     // SAFETY: an all-zero `utsname` is a valid value of that plain structure.
