@@ -2,10 +2,10 @@
 //!
 //! Owns the pace of a subscription. It *pulls*: events are read from the node's store a page at a time, and
 //! only after the connection took those before, so that a slow client costs one page of memory, whatever it
-//! does. A client that resumes reads history at its own pace. One that had caught up, then does not take an
-//! event for `EVENT_STALL` and has fallen more than `MAX_EVENT_LAG` heights behind, gets a gap notice and
-//! continues at the head; the notice says what was skipped, and a subscription from its start reads it. A node
-//! that jumps ahead makes no gap: only a slow client does.
+//! does. A client that resumes reads history at its own pace. One that had caught up (it began at the head or
+//! took an event of it), then does not take an event for `EVENT_STALL` and has fallen more than `MAX_EVENT_LAG`
+//! heights behind, gets a gap notice and continues at the head; the notice says what was skipped, and a
+//! subscription from its start reads it. A node that jumps ahead makes no gap: only a slow client does.
 //!
 //! ```text
 //! resume --page--> caught up --stall, lag > MAX_EVENT_LAG--> gap --> caught up
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
     tracing::debug!(head, %after, "a subscription starts");
     // The client is gone when accepting fails: nobody is left to tell.
     match pending.accept().await {
-        Ok(sink) => pump(&context, &sink, after).await.map_err(|e| e.to_string().into()),
+        Ok(sink) => pump(&context, &sink, head, after).await.map_err(|e| e.to_string().into()),
         Err(_) => Ok(()),
     }
 }
@@ -79,13 +79,15 @@ fn start(context: &Context, params: &str) -> Result<(u64, EventCursor), BackendE
     Ok((head, after))
 }
 
+/// Sends what comes behind `after`, which was checked against a chain at height `head`.
 async fn pump(
     context: &Arc<Context>,
     sink: &SubscriptionSink,
+    head: u64,
     mut after: EventCursor,
 ) -> Result<(), BackendError> {
     let mut heights = context.backend.heights();
-    let (mut caught_up, mut slow) = (false, false);
+    let (mut caught_up, mut slow) = (after.height >= head, false);
     loop {
         let head = *heights.borrow_and_update();
         if caught_up && slow && head.saturating_sub(after.height) > MAX_EVENT_LAG {
@@ -106,8 +108,9 @@ async fn pump(
             slow |= offered.elapsed() > EVENT_STALL;
             after = event.cursor();
         }
+        // Judged by what it took: there may never be an empty page to judge by while the chain grows.
+        caught_up |= after.height >= head;
         if page.is_empty() {
-            caught_up = true;
             tokio::select! {
                 changed = heights.changed() => {
                     changed.map_err(|_| BackendError::unavailable("the node is stopping"))?;

@@ -43,6 +43,8 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A call other than a wait must be answered within this time.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection is closed when its client takes none of the bytes sent to it for this long.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait that `tx_wait` accepts.
 pub const MAX_WAIT: Duration = Duration::from_secs(120);
 /// Wait of `tx_wait` when none is given.
@@ -94,6 +96,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// See [`BODY_TIMEOUT`].
     pub body_timeout: Duration,
+    /// See [`WRITE_TIMEOUT`].
+    pub write_timeout: Duration,
     /// See [`CALL_TIMEOUT`].
     pub call_timeout: Duration,
 }
@@ -111,6 +115,7 @@ impl Default for Limits {
             subscriptions: MAX_SUBSCRIPTIONS,
             header_timeout: HEADER_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
             call_timeout: CALL_TIMEOUT,
         }
     }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::fake::{START, receipt, summary};
-use common::{PATIENCE, Setup, start, start_with};
+use common::{PATIENCE, Setup, get, start, start_with};
 use metanode_rpc::limits::{EVENT_STALL, Limits, MAX_EVENT_LAG};
 use metanode_rpc::methods::ImageUpload;
 use metanode_rpc::views::{EventCursor, EventView};
@@ -99,28 +99,34 @@ async fn subscriptions_of_one_connection_are_bounded() {
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(2), &json!(-32005)), "{refused}");
     socket.send(&json!({"jsonrpc": "2.0", "id": 3, "method": "chain_status", "params": {"x": 1}})).await;
     assert_eq!(socket.next().await["error"]["data"]["code_name"], "invalid_params");
+    socket.send(&json!([])).await;
+    assert_eq!(socket.next().await["error"]["data"]["code_name"], "invalid_request");
     let deep: Value = (0..20).fold(json!(1), |inner, _| json!([inner]));
     socket.send(&json!({"jsonrpc": "2.0", "id": 4, "method": "chain_status", "params": deep})).await;
     assert_eq!(socket.next().await["error"]["code"], -32005);
 }
 
-/// The client takes one event, then nothing while the chain grows by far more than any buffer holds.
-#[tokio::test]
-async fn a_client_that_stops_reading_gets_a_gap_notice_and_then_the_head() {
+/// The client takes what there is, then nothing while the chain grows by far more than any buffer holds.
+async fn stops_reading(from_start: bool) {
     let Setup { fake, addr, server: _server, .. } = start().await;
+    // The chain grows just before the server would see that it has nothing more to send.
+    let head = START + 20_000;
+    *fake.grows_at.lock().unwrap() = Some((at(START + 1, 1), head));
     let mut socket = Socket::open(addr).await;
-    socket.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "events_subscribe"})).await;
+    let params = if from_start { json!({"after": at(0, 0)}) } else { json!({}) };
+    socket.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "events_subscribe", "params": params})).await;
     socket.next().await;
     fake.grow_to(START + 1);
-    assert_eq!(socket.event().await, block(START + 1));
-    assert_eq!(socket.event().await, done(START + 1));
+    let mut expected = if from_start { 1 } else { START + 1 };
+    while expected <= START + 1 {
+        assert_eq!(socket.event().await, block(expected));
+        assert_eq!(socket.event().await, done(expected));
+        expected += 1;
+    }
 
-    let head = START + 20_000;
-    fake.grow_to(head);
     // It reads on only when the server can not push any more: the bytes waiting here stop growing.
     socket.wait_until_stuffed().await;
-    let mut expected = START + 2;
-    let gap = loop {
+    let (from, to) = loop {
         match socket.event().await {
             EventView::Block { cursor, .. } => assert_eq!(cursor, at(expected, 0)),
             EventView::Receipt { cursor, .. } => {
@@ -129,8 +135,8 @@ async fn a_client_that_stops_reading_gets_a_gap_notice_and_then_the_head() {
             }
             EventView::Gap { from, to } => break (from, to),
         }
+        assert!(expected <= head, "a client that took nothing for seconds got every event and no gap notice");
     };
-    let (from, to) = gap;
     assert!(
         from == at(expected, 0) || from == at(expected - 1, 1),
         "the gap starts where the events ended: {from}"
@@ -141,6 +147,38 @@ async fn a_client_that_stops_reading_gets_a_gap_notice_and_then_the_head() {
     assert_eq!(socket.event().await, done(head));
 }
 
+#[tokio::test]
+async fn a_client_that_stops_reading_gets_a_gap_notice_and_then_the_head() {
+    stops_reading(false).await;
+}
+
+#[tokio::test]
+async fn a_client_that_resumed_then_stops_reading_gets_the_same() {
+    stops_reading(true).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_again_gives_its_place_back() {
+    let limits = Limits { write_timeout: Duration::from_millis(500), ..Limits::default() };
+    let Setup { fake, addr, server: _server, .. } = start_with(limits, ImageUpload::default()).await;
+    let mut socket = Socket::open(addr).await;
+    socket.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "events_subscribe"})).await;
+    socket.next().await;
+    let open = async || {
+        let page = get(addr, "/metrics").await.body;
+        page.lines().find_map(|l| l.strip_prefix("metanode_rpc_connections ")).unwrap().to_owned()
+    };
+    assert_eq!(open().await, "2", "this one and the one that asks");
+    fake.grow_to(START + 20_000);
+    let given_back = async {
+        while open().await != "1" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, given_back).await.expect("it is closed");
+    drop(socket);
+}
+
 /// A WebSocket that reads only when told to.
 struct Socket {
     stream: BufReader<TcpStream>,
@@ -148,7 +186,6 @@ struct Socket {
 
 impl Socket {
     async fn open(addr: SocketAddr) -> Socket {
-        // The kernel's own buffers: a receive buffer near loopback's 64 KiB segments would stall on window probes.
         let mut stream = TcpStream::connect(addr).await.unwrap();
         let head = format!(
             "GET / HTTP/1.1\r\nhost: {addr}\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
@@ -193,8 +230,11 @@ impl Socket {
             };
             let mut body = vec![0; length as usize];
             self.stream.read_exact(&mut body).await.unwrap();
-            if head[0] & 0x0f == 1 {
-                return serde_json::from_slice(&body).unwrap();
+            match head[0] & 0x0f {
+                1 => return serde_json::from_slice(&body).unwrap(),
+                // A ping without data: a client that does not answer is taken for dead.
+                9 => self.stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.unwrap(),
+                other => panic!("a frame of kind {other} instead of a message"),
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The last gate before a method: unknown names, subscriptions on the wrong transport, nesting.
 //!
-//! Owns errors that jsonrpsee would give without data, so that all errors look alike on both transports.
+//! Owns errors that jsonrpsee would give without data, so that errors look alike on both transports. What it
+//! refuses before any middleware keeps jsonrpsee's form, on a WebSocket only (the front checks HTTP bodies):
+//! -32007 an oversized message, -32010 an over-long batch, -32700 and -32600 what is not a request.
 
 use super::budget::{Budgets, Permit, Resource};
 use super::scan::shape;
@@ -89,6 +91,11 @@ fn same_codes(id: Id<'_>, response: MethodResponse) -> MethodResponse {
     MethodResponse::error(id, ErrorObjectOwned::from(error))
 }
 
+/// The refusal of a batch without calls.
+pub(super) fn empty_batch() -> BackendError {
+    BackendError::new(ErrorKind::InvalidRequest, "the batch is empty")
+}
+
 /// The refusal of deeply nested JSON.
 pub(super) fn too_deep() -> BackendError {
     BackendError::limit(format!("the request nests deeper than {MAX_JSON_DEPTH} levels"))
@@ -147,10 +154,10 @@ where
                     return too_large;
                 }
             }
-            if out.is_empty() && notified {
-                MethodResponse::notification()
-            } else {
-                MethodResponse::from_batch(out.finish())
+            match (out.is_empty(), notified) {
+                (true, true) => MethodResponse::notification(),
+                (true, false) => MethodResponse::error(Id::Null, ErrorObjectOwned::from(empty_batch())),
+                _ => MethodResponse::from_batch(out.finish()),
             }
         }
     }

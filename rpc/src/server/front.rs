@@ -5,7 +5,7 @@
 //! serve whatever site the developer visits.
 
 use super::budget::{Budgets, Permit, Resource};
-use super::dispatch::{DispatchLayer, too_busy, too_deep};
+use super::dispatch::{DispatchLayer, empty_batch, too_busy, too_deep};
 use super::reply::{page, refusal, text, with_type};
 use super::scan::shape;
 use crate::error::{BackendError, ErrorKind};
@@ -208,7 +208,7 @@ impl Front {
         }
         let most = self.context.limits.batch;
         match shape.batch {
-            Some(0) => return Err(BackendError::new(ErrorKind::InvalidRequest, "the batch is empty")),
+            Some(0) => return Err(empty_batch()),
             Some(n) if n > most => {
                 return Err(BackendError::limit(format!(
                     "the batch has {n} calls, at most {most} are taken"

@@ -280,7 +280,7 @@ impl Acceptor {
 async fn attend(socket: TcpStream, front: Front, stop: StopHandle) {
     // Only latency depends on it.
     let _ = socket.set_nodelay(true);
-    let header_timeout = front.context.limits.header_timeout;
+    let Limits { header_timeout, write_timeout, .. } = front.context.limits;
     let service = hyper::service::service_fn(move |request| {
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.answer(request).await) }
@@ -289,7 +289,7 @@ async fn attend(socket: TcpStream, front: Front, stop: StopHandle) {
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(Paced::new(socket)), service)
+        .serve_connection(TokioIo::new(Paced::new(socket, write_timeout)), service)
         .with_upgrades();
     tokio::pin!(connection);
     let outcome = tokio::select! {

@@ -106,6 +106,8 @@ pub struct Fake {
     pub delay: Mutex<Duration>,
     /// Events at or below this height are pruned.
     pub pruned: Mutex<u64>,
+    /// When asked for what comes behind this cursor, the chain first grows to this height, once.
+    pub grows_at: Mutex<Option<(EventCursor, u64)>>,
 }
 
 impl Fake {
@@ -117,6 +119,7 @@ impl Fake {
             uploads: Mutex::default(),
             delay: Mutex::default(),
             pruned: Mutex::default(),
+            grows_at: Mutex::default(),
         }
     }
 
@@ -465,6 +468,9 @@ impl Backend for Fake {
         )
     }
     fn events(&self, after: EventCursor, limit: usize) -> Answer<Vec<EventView>> {
+        if let Some((_, head)) = self.grows_at.lock().unwrap().take_if(|(at, _)| *at == after) {
+            self.grow_to(head);
+        }
         let pruned = *self.pruned.lock().unwrap();
         let mut out = Vec::new();
         if after.height < pruned {
