@@ -15,4 +15,5 @@ pub mod config;
 pub mod home;
 pub mod keys;
 pub mod ledger_reader;
+pub mod replay;
 pub mod start;

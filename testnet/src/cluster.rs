@@ -4,8 +4,12 @@
 //! to look inside a node: everything is asked through the CLI or RPC. Waiting is always for a condition, with a
 //! bound; nothing sleeps and hopes.
 
+use crate::lossy::Lossy;
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -20,6 +24,9 @@ pub fn metanode_bin() -> Result<PathBuf> {
     let found = dirs.map(|d| d.join("metanode")).find(|p| p.is_file());
     found.context("the metanode binary is not built: cargo build -p metanode-node -p metanode-cage --bins")
 }
+
+/// What a killed process may take to vanish.
+const DEATH: Duration = Duration::from_secs(10);
 
 /// What `testnet up` printed of one node.
 #[derive(Clone, Debug)]
@@ -37,6 +44,9 @@ pub struct Node {
 /// A running network.
 pub struct Cluster {
     bin: PathBuf,
+    /// Disks below the nodes' data after [`Cluster::on_lossy_disks`]; unmounted when the processes have ended and
+    /// before the directory goes, which is why this field stands above it.
+    pub disks: RefCell<Vec<Lossy>>,
     dir: tempfile::TempDir,
     /// Path of the genesis file.
     pub genesis: PathBuf,
@@ -54,10 +64,12 @@ impl Cluster {
     pub fn up_with(validators: usize, more: &[&str]) -> Result<Cluster> {
         let bin = metanode_bin()?;
         let dir = tempfile::Builder::new().prefix("metanode-test-").tempdir().context("make a directory")?;
-        let mut cluster = Cluster { bin, dir, genesis: PathBuf::new(), nodes: Vec::new() };
+        let mut cluster =
+            Cluster { bin, disks: RefCell::default(), dir, genesis: PathBuf::new(), nodes: Vec::new() };
         let count = validators.to_string();
         let net = cluster.net();
-        let mut args = vec!["testnet", "up", "--validators", &count, "--dir", net.to_str().context("UTF-8 path")?];
+        let mut args =
+            vec!["testnet", "up", "--validators", &count, "--dir", net.to_str().context("UTF-8 path")?];
         args.extend(more);
         let up = cluster.json_of(&mut cluster.command(&args))?;
         cluster.genesis = text(&up, "genesis")?.into();
@@ -69,7 +81,11 @@ impl Cluster {
                 home: text(node, "home")?.into(),
             });
         }
-        ensure!(cluster.nodes.len() == validators, "{} nodes came up, {validators} were asked for", cluster.nodes.len());
+        ensure!(
+            cluster.nodes.len() == validators,
+            "{} nodes came up, {validators} were asked for",
+            cluster.nodes.len()
+        );
         Ok(cluster)
     }
 
@@ -94,7 +110,11 @@ impl Cluster {
         if let Some(node) = self.nodes.get(i) {
             command.arg("--rpc").arg(&node.rpc);
         }
-        command.args(args).env("XDG_STATE_HOME", self.dir.path().join("state")).current_dir(self.dir.path());
+        command
+            .args(args)
+            .env("XDG_STATE_HOME", self.dir.path().join("state"))
+            .env("XDG_CACHE_HOME", self.dir.path().join("cache"))
+            .current_dir(self.dir.path());
         command
     }
 
@@ -103,7 +123,8 @@ impl Cluster {
         if !output.status.success() {
             bail!("{command:?} ended with {}: {}", output.status, show(&output));
         }
-        serde_json::from_slice(&output.stdout).with_context(|| format!("{command:?} printed {}", show(&output)))
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{command:?} printed {}", show(&output)))
     }
 
     /// Runs a command against node 0 that must succeed; its JSON.
@@ -128,6 +149,37 @@ impl Cluster {
     pub fn start(&self, i: usize) -> Result<()> {
         self.testnet("start", i)
     }
+
+    /// Ends all nodes and gives each a new, empty disk that forgets what was not synced, below its data. The chain
+    /// begins anew when they are started again, which must happen on this thread: others do not see the disks.
+    pub fn on_lossy_disks(&self) -> Result<()> {
+        self.kill_all()?;
+        for node in &self.nodes {
+            let data = node.home.join("data");
+            std::fs::remove_dir_all(&data).context("empty the data directory")?;
+            std::fs::create_dir(&data).context("make the data directory")?;
+            self.disks.borrow_mut().push(Lossy::mount(&data).context("mount a lossy disk")?);
+        }
+        Ok(())
+    }
+
+    /// Process ids of the nodes that run now.
+    pub fn pids(&self) -> Result<Vec<Option<i32>>> {
+        let net = self.net();
+        let status = self.json(&["testnet", "status", "--dir", net.to_str().context("UTF-8 path")?])?;
+        let nodes = status["nodes"].as_array().context("nodes")?;
+        Ok(nodes.iter().map(|n| n["pid"].as_i64().map(|pid| pid as i32)).collect())
+    }
+
+    /// Kills every running node with SIGKILL in one go, as a power cut would, and waits until all are gone.
+    pub fn kill_all(&self) -> Result<()> {
+        for pid in self.pids()?.into_iter().flatten() {
+            // The status names only processes that this network started and that still run.
+            kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("kill process {pid}"))?;
+        }
+        wait_for("the killed nodes are gone", DEATH, || Ok(self.pids()?.iter().all(Option::is_none)))
+    }
+
     fn testnet(&self, what: &str, i: usize) -> Result<()> {
         let net = self.net();
         let (dir, index) = (net.to_str().context("UTF-8 path")?, i.to_string());

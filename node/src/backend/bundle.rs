@@ -103,12 +103,13 @@ fn full_part(view: &View<'_>, certified: &Header, receipt: &Receipt, made_in: Bl
     let logged = view.receipts_from(from, (until - from) as usize).map_err(broken)?.items;
     let consistency = view.consistency_path(from, certified.receipts_size).map_err(broken)?;
     let consistency = consistency.ok_or_else(|| gone(format!("the receipts log of {from} leaves")))?;
+    let witness = blocks_below(view, made_in.header.height, &receipt.id())?;
     Ok(FullPart {
         headers: headers_below(view, certified.height, &receipt.id())?,
         block: made_in,
         receipts: logged.into_iter().map(|l| l.receipt).collect(),
         consistency,
-        witness: Vec::new(),
+        witness: crate::replay::witness(&witness),
     })
 }
 
@@ -125,6 +126,21 @@ fn headers_below(view: &View<'_>, height: u64, id: &ReceiptId) -> Answer<Vec<Hea
         headers.push(header);
     }
     Ok(headers)
+}
+
+/// Blocks from height 1 to the one before `height`, as long as a bundle can hold them: what a replay starts from.
+fn blocks_below(view: &View<'_>, height: u64, id: &ReceiptId) -> Answer<Vec<Block>> {
+    let mut blocks = Vec::new();
+    let mut bytes = 0;
+    for h in 1..height {
+        let block = block(view, h)?;
+        bytes += encode(&block).len();
+        if bytes > MAX_BUNDLE_BYTES {
+            return Err(too_long(id, bytes));
+        }
+        blocks.push(block);
+    }
+    Ok(blocks)
 }
 
 fn too_long(id: &ReceiptId, bytes: usize) -> BackendError {

@@ -7,10 +7,11 @@ use super::failure::{Doing, Done, Failure};
 use super::output::{line, value};
 use super::session::Session;
 use super::testnet::registry;
+use crate::replay::GenesisReplay;
 use metanode_genesis::Genesis;
 use metanode_types::bundle::Bundle;
 use metanode_types::limits::MAX_BUNDLE_BYTES;
-use metanode_types::verify::{self, Status, TrustRoot, Verification};
+use metanode_types::verify::{self, Status, Verification};
 use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,8 @@ fn verify(session: &Session, args: VerifyArgs) -> Done {
     let path = Path::new(&args.what);
     // What cannot be an id is a file, there or not.
     let is_file = path.exists() || args.what.contains(['/', '.']);
-    let trust = trusted(session, args.genesis.as_deref())?;
+    let genesis = trusted(session, args.genesis.as_deref())?;
+    let trust = genesis.trust_root();
     let bytes = if is_file {
         read_bundle(path)?
     } else {
@@ -101,7 +103,8 @@ fn verify(session: &Session, args: VerifyArgs) -> Done {
             .details(details)
             .next("get the bundle again; one flipped byte makes it worthless")
     })?;
-    let verification = verify::verify_with_replay(&bundle, &trust, None);
+    let replay = GenesisReplay { genesis: crate::start::genesis_state(&genesis) };
+    let verification = verify::verify_with_replay(&bundle, &trust, Some(&replay));
     if !is_file && !metanode_types::ids::matches_prefix(&verification.receipt, "rx_", &args.what) {
         return Err(Failure::failed(what, format!("the node sent the bundle of {}", verification.receipt)));
     }
@@ -160,7 +163,7 @@ fn read_bundle(path: &Path) -> Done<Vec<u8>> {
 }
 
 /// What is trusted: the genesis given, else that of the testnet asked or of the home directory.
-fn trusted(session: &Session, given: Option<&Path>) -> Done<TrustRoot> {
+fn trusted(session: &Session, given: Option<&Path>) -> Done<Genesis> {
     let file = match given {
         Some(file) => file.to_owned(),
         None => match registry::find(session.url()) {
@@ -176,5 +179,5 @@ fn trusted(session: &Session, given: Option<&Path>) -> Done<TrustRoot> {
         },
     };
     let genesis = Genesis::load(&file).usage("read the genesis")?;
-    Ok(genesis.trust_root())
+    Ok(genesis)
 }

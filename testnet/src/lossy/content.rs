@@ -132,13 +132,26 @@ impl Content {
                 }
                 pending.len().min(whole + 1)
             }
-            Crash::Scattered(_) => {
-                let chosen: Vec<_> = pending.iter().filter(|_| dice.up_to(1) == 1).collect();
-                chosen.iter().for_each(|c| c.apply_torn(&mut self.durable, dice));
-                chosen.len()
-            }
+            Crash::Scattered(_) => self.scatter(&pending, dice),
         };
         self.volatile.clone_from(&self.durable);
         (pending.len() as u64, kept as u64)
+    }
+
+    /// Applies any subset of the changes. Lengths are kept in order, as by a journalled file system: after a change of
+    /// length that was lost nothing is kept, because what was written then went to blocks that the file never got.
+    fn scatter(&mut self, pending: &[Change], dice: &mut Dice) -> usize {
+        let mut kept = 0;
+        for change in pending {
+            let keep = dice.up_to(1) == 1;
+            match (change, keep) {
+                (Change::Write { .. }, true) => change.apply_torn(&mut self.durable, dice),
+                (Change::Resize(_), true) => change.apply(&mut self.durable),
+                (Change::Write { .. }, false) => continue,
+                (Change::Resize(_), false) => break,
+            }
+            kept += 1;
+        }
+        kept
     }
 }

@@ -44,7 +44,7 @@ pub enum Crash {
     Lose,
     /// Of each file a prefix of its changes is kept, the last of them torn at any byte; of the names a prefix.
     Torn(u64),
-    /// Of each file any subset of its changes is kept, each torn at any byte; of the names a prefix.
+    /// Of each file any subset of its writes is kept, each torn at any byte; of the names and lengths a prefix.
     Scattered(u64),
 }
 

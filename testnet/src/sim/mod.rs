@@ -118,7 +118,7 @@ impl Sim {
     pub fn new(seed: u64, scenario: Scenario) -> Sim {
         let world = World::new(scenario.validators, scenario.real_bls);
         let now_ms = world.genesis_ms + 1_000;
-        let hub = Hub::new(seed, scenario.weather);
+        let hub = Hub::new(seed, scenario.weather.clone());
         hub.advance_to(now_ms);
         let plan = Plan::new(seed, &scenario, now_ms);
         let mut nodes: Vec<SimNode> = (0..scenario.validators).map(|i| SimNode::new(&world, i)).collect();
@@ -205,7 +205,7 @@ impl Sim {
                 self.outcome.partitions += 1;
             }
             Fault::Heal => self.hub.heal_all(),
-            Fault::Calm => self.hub.set_conditions(Conditions { loss_permille: 0, ..self.scenario.weather }),
+            Fault::Calm => self.hub.set_conditions(Conditions { loss_permille: 0, ..self.scenario.weather.clone() }),
         }
     }
 
