@@ -275,7 +275,9 @@ fn start(program: Program<'_>) -> Result<std::convert::Infallible, Error> {
         return Err(Error::launch("execute the program", error));
     };
     drop(program);
-    let _ = sys::close_range(0, STATUS);
+    // The output pipes stay open until this process ends, so that the supervisor wakes up once, not twice.
+    let _ = sys::close_range(0, 0);
+    let _ = sys::close_range(STATUS, STATUS);
     attend(pid, &set)
 }
 

@@ -93,8 +93,8 @@ pub(crate) fn launch(
         drop((pipes, theirs));
         // When the first process is already gone, its own reason is the better one.
         meanwhile(pid).or_else(|e| await_program(&ends).and(Err(e)))?;
-        let (walls, upper) = await_barriers(&ends)?;
         await_program(&ends)?;
+        let (walls, upper) = read_barriers(&ends)?;
         barriers.list.extend(walls.list);
         barriers.weaker.extend(walls.weaker);
         let Ends { control, stdin, stdout, stderr, .. } = ends;
@@ -241,8 +241,9 @@ fn note_limits(slot: Option<&Slot>, barriers: &mut Barriers) {
     }
 }
 
-/// Receives the list of walls and the upper directory; a packet that never comes means that a step failed.
-fn await_barriers(ends: &Ends) -> Result<(Barriers, OwnedFd), Error> {
+/// Takes the list of walls and the upper directory. They were sent before the program started, so they are
+/// there once `await_program` has returned: one wait instead of two.
+fn read_barriers(ends: &Ends) -> Result<(Barriers, OwnedFd), Error> {
     let mut buffer = vec![0u8; MAX_PACKET];
     let fail = |e| Error::launch("wait for the cage", e);
     match sys::receive(ends.control.as_fd(), &mut buffer).map_err(fail)? {
@@ -250,10 +251,7 @@ fn await_barriers(ends: &Ends) -> Result<(Barriers, OwnedFd), Error> {
             let walls = serde_json::from_slice(&buffer[..length]).map_err(|e| fail(io::Error::other(e)))?;
             Ok((walls, upper))
         }
-        _ => {
-            await_program(ends)?;
-            Err(fail(io::Error::other("the first process ended without a word")))
-        }
+        _ => Err(fail(io::Error::other("the first process ended without a word"))),
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn build(lower: Lower, limits: &Limits, barriers: &mut Barriers) -> R
     let lower = open_lower(lower)?; // before the stage covers a directory in which it may lie
     let scratch = at("create the bounded tmpfs", tmpfs(limits.tmpfs_bytes, limits.tmpfs_inodes, HARD))?;
     let stage = stage(scratch.as_fd())?;
-    for (name, mode) in [(c"u", 0o755), (c"w", 0o700), (c"l", 0o700), (c"m", 0o755)] {
+    for (name, mode) in [(c"u", 0o755), (c"w", 0o700), (c"l", 0o700), (c"m", 0o755), (c"e", 0o555)] {
         step("create a directory of the tmpfs", sys::mkdirat(scratch.as_raw_fd(), name, mode))?;
     }
     for name in [c"tmp", c"shm"] {
@@ -65,7 +65,8 @@ pub(crate) fn build(lower: Lower, limits: &Limits, barriers: &mut Barriers) -> R
     scratch_directories(&scratch, &root)?;
     barriers
         .installed("tmpfs_limits", format!("{} bytes, {} inodes", limits.tmpfs_bytes, limits.tmpfs_inodes));
-    procfs::mount(root.as_fd(), barriers)?;
+    let blank = at("open the empty directory", sys::openat(scratch.as_raw_fd(), c"e", libc::O_PATH))?;
+    procfs::mount(root.as_fd(), blank.as_fd(), barriers)?;
     devices(&root, &scratch)?;
     barriers.installed("dev_minimal", "null zero full random urandom tty");
 
@@ -182,10 +183,11 @@ fn devices(root: &OwnedFd, scratch: &OwnedFd) -> Result<(), Error> {
         let dev = tmpfs(64 << 10, 64, HARD | libc::MOUNT_ATTR_NOEXEC)?;
         sys::attach(dev.as_fd(), root.as_raw_fd(), c"dev")?;
         let dir = dev.as_raw_fd();
+        sys::fchdir(dev.as_fd())?;
         for name in DEVICES {
             sys::create_file(dir, name)?;
             let source = CString::new([b"/dev/", name.to_bytes()].concat()).expect("names hold no NUL");
-            bind(libc::AT_FDCWD, &source, dir, name)?;
+            sys::bind_path(&source, name)?;
         }
         for (target, name) in LINKS {
             sys::symlinkat(target, dir, name)?;

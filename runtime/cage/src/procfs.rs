@@ -3,7 +3,7 @@
 //! Owns the allow-list. Whatever the kernel offers beyond it is covered, unless its mode already keeps every
 //! unprivileged user out; so a file that a newer kernel adds is hidden until somebody argues for it here.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -28,8 +28,12 @@ const VISIBLE: &[(&str, &str)] = &[
 ];
 
 /// Mounts and masks `/proc` below `root`. A kernel that refuses a fresh one gives the cage none, which is
-/// reported.
-pub(crate) fn mount(root: BorrowedFd<'_>, barriers: &mut Barriers) -> Result<(), Error> {
+/// reported. `blank` is an empty directory.
+pub(crate) fn mount(
+    root: BorrowedFd<'_>,
+    blank: BorrowedFd<'_>,
+    barriers: &mut Barriers,
+) -> Result<(), Error> {
     let fresh = match fresh() {
         Ok(fresh) => fresh,
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
@@ -39,7 +43,7 @@ pub(crate) fn mount(root: BorrowedFd<'_>, barriers: &mut Barriers) -> Result<(),
         }
         Err(e) => return Err(Error::launch("mount /proc", e)),
     };
-    let masked = cover(root, fresh).map_err(|e| Error::launch("mask /proc", e))?;
+    let masked = cover(root, blank, fresh).map_err(|e| Error::launch("mask /proc", e))?;
     barriers.installed("proc_masked", format!("hidepid, /proc/sys read-only, {masked} entries covered"));
     Ok(())
 }
@@ -51,36 +55,32 @@ fn fresh() -> io::Result<OwnedFd> {
     sys::fsmount(fs.as_fd(), attributes)
 }
 
-/// Attaches `/proc` and covers what is not on the list; returns how many entries were covered.
-fn cover(root: BorrowedFd<'_>, fresh: OwnedFd) -> io::Result<usize> {
+/// Attaches `/proc` and covers what is not on the list; returns how many entries were covered. Leaves the
+/// current directory in there.
+fn cover(root: BorrowedFd<'_>, blank: BorrowedFd<'_>, fresh: OwnedFd) -> io::Result<usize> {
     sys::attach(fresh.as_fd(), root.as_raw_fd(), c"proc")?;
     let proc = fresh.as_raw_fd();
     let sysctl = sys::clone_tree(proc, c"sys", false)?;
     sys::set_mount(sysctl.as_fd(), libc::MOUNT_ATTR_RDONLY, None, false)?;
     sys::attach(sysctl.as_fd(), proc, c"sys")?;
 
-    // An empty read-only directory and the null device are what covered entries show. A clone that is made
-    // must be used: closing an unattached one makes the kernel wait for every processor.
-    let mut blank = None;
-    let mut covered = 0;
-    for (name, directory) in covered_names(proc)? {
-        if directory {
-            let cover =
-                blank.as_deref().map_or_else(empty_directory, |at| sys::clone_tree(proc, at, false))?;
-            sys::attach(cover.as_fd(), proc, &name)?;
-            blank = Some(name);
-        } else {
-            sys::attach(sys::clone_tree(libc::AT_FDCWD, c"/dev/null", false)?.as_fd(), proc, &name)?;
+    // An empty read-only directory and the null device are what covered entries show.
+    sys::fchdir(fresh.as_fd())?;
+    let names = covered_names(proc)?;
+    let mut first: Option<&CStr> = None;
+    for (name, directory) in &names {
+        match (directory, first) {
+            (false, _) => sys::bind_path(c"/dev/null", name)?,
+            (true, Some(covered)) => sys::bind_path(covered, name)?,
+            (true, None) => {
+                let cover = sys::clone_tree(blank.as_raw_fd(), c".", false)?;
+                sys::set_mount(cover.as_fd(), libc::MOUNT_ATTR_RDONLY, None, false)?;
+                sys::attach(cover.as_fd(), proc, name)?;
+                first = Some(name);
+            }
         }
-        covered += 1;
     }
-    Ok(covered)
-}
-
-fn empty_directory() -> io::Result<OwnedFd> {
-    let fs = sys::fsopen(c"tmpfs")?;
-    sys::fsconfig(fs.as_fd(), c"nr_inodes", Some(c"2"))?;
-    sys::fsmount(fs.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
+    Ok(names.len())
 }
 
 /// Entries of `/proc` that are neither processes, nor links, nor on the list, and whether each is a

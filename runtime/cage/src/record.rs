@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::report::{read_json, write_json};
+use crate::report::{Disk, read_json, write_json};
 
 /// File name of the record inside the cage's state directory.
 pub const RECORD_FILE: &str = "cage.json";
@@ -80,7 +80,7 @@ impl Record {
 
     /// Writes the record, whole or not at all. It describes processes, so it need not outlive a power cut.
     pub(crate) fn write(&self, state_dir: &Path) -> Result<(), Error> {
-        write_json(state_dir, RECORD_FILE, self, false)
+        write_json(state_dir, RECORD_FILE, self, Disk::Whenever)
     }
 
     /// Whether the supervisor of this cage is still running.

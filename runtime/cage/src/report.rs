@@ -1,15 +1,16 @@
 //! What a cage says about itself: the barriers that stood, what was weaker, how it ended, what it used.
 //!
-//! Owns the JSON of `report.json` and its atomic, durable writing. It refuses to hold a number nobody
+//! Owns the JSON of `report.json` and its atomic writing. It refuses to hold a number nobody
 //! measured: what could not be measured is absent, and what was weaker than asked for is listed in `weaker`.
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, sys};
 
 /// File name of the report inside the cage's state directory.
 pub const REPORT_FILE: &str = "report.json";
@@ -123,20 +124,35 @@ impl Barriers {
     }
 }
 
-/// Writes `value` as JSON to `dir/name`: whole or not at all, and on disk when `durable`.
-pub(crate) fn write_json(dir: &Path, name: &str, value: &impl Serialize, durable: bool) -> Result<(), Error> {
+/// When a file must be on disk. Whole or not at all is what every reader on a running machine sees; this is
+/// about power cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// It describes processes, which a power cut ends.
+    Whenever,
+    /// On its way when the call returns, which does not wait for the disk.
+    Soon,
+    /// Before the call returns.
+    Now,
+}
+
+/// Writes `value` as JSON to `dir/name`: whole or not at all.
+pub(crate) fn write_json(dir: &Path, name: &str, value: &impl Serialize, disk: Disk) -> Result<(), Error> {
     let path = dir.join(name);
     let fail = |source| Error::WriteState { path: path.clone(), source };
-    let text =
+    let mut text =
         serde_json::to_vec(value).map_err(|source| Error::ParseState { path: path.clone(), source })?;
     let partial = dir.join(format!(".{name}.part"));
     let mut file = File::create(&partial).map_err(fail)?;
-    file.write_all(&text).and_then(|()| file.write_all(b"\n")).map_err(fail)?;
-    if durable {
-        file.sync_all().map_err(fail)?;
+    text.push(b'\n');
+    file.write_all(&text).map_err(fail)?;
+    match disk {
+        Disk::Whenever => {}
+        Disk::Soon => sys::start_writing(file.as_fd()),
+        Disk::Now => file.sync_all().map_err(fail)?,
     }
     std::fs::rename(&partial, &path).map_err(fail)?;
-    if durable {
+    if disk == Disk::Now {
         File::open(dir).and_then(|d| d.sync_all()).map_err(fail)?;
     }
     Ok(())
@@ -155,8 +171,8 @@ impl Report {
         read_json(state_dir, REPORT_FILE)
     }
 
-    /// Writes the report: whole or not at all, and on disk when this returns.
-    pub(crate) fn write(&self, state_dir: &Path) -> Result<(), Error> {
-        write_json(state_dir, REPORT_FILE, self, true)
+    /// Writes the report: whole or not at all.
+    pub(crate) fn write(&self, state_dir: &Path, disk: Disk) -> Result<(), Error> {
+        write_json(state_dir, REPORT_FILE, self, disk)
     }
 }

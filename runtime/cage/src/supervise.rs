@@ -13,7 +13,7 @@ use crate::cgroup::{self, Slot};
 use crate::launch;
 use crate::logs::Stream;
 use crate::record::{self, Process, Record};
-use crate::report::{Barriers, Exit, Report, Usage};
+use crate::report::{Barriers, Disk, Exit, Report, Usage};
 use crate::spec::CageSpec;
 use crate::usage::USAGE_FILE;
 use crate::watch::Watch;
@@ -28,7 +28,18 @@ const STOP_SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 /// program runs.
 ///
 /// A cage that could not be launched has a report too; an error means that not even that could be written.
+/// The caller has the report when this returns, so the file does not wait for the disk; that of a detached
+/// cage, which nobody else has, does.
 pub fn supervise(spec: &CageSpec, entry: Entry<'_>, running: impl FnOnce(&Record)) -> Result<Report, Error> {
+    supervise_to(spec, entry, Disk::Soon, running)
+}
+
+fn supervise_to(
+    spec: &CageSpec,
+    entry: Entry<'_>,
+    disk: Disk,
+    running: impl FnOnce(&Record),
+) -> Result<Report, Error> {
     spec.validate(matches!(entry, Entry::Exec))?;
     prepare_state(&spec.state_dir)?;
     let stops = sys::signal_set(&STOP_SIGNALS);
@@ -36,7 +47,7 @@ pub fn supervise(spec: &CageSpec, entry: Entry<'_>, running: impl FnOnce(&Record
     let result = run(spec, entry, &stops, running);
     let _ = sys::set_signal_mask(&before);
     let report = result?;
-    report.write(&spec.state_dir)?;
+    report.write(&spec.state_dir, disk)?;
     Ok(report)
 }
 
@@ -239,7 +250,7 @@ fn supervise_alone(spec: &CageSpec, writer: std::os::fd::OwnedFd) -> ! {
         tell(format!("-{e}"));
         sys::exit_now(125)
     }
-    let outcome = supervise(spec, Entry::Exec, |record| {
+    let outcome = supervise_to(spec, Entry::Exec, Disk::Now, |record| {
         tell(serde_json::to_string(record).map_or_else(|e| format!("-{e}"), |text| format!("+{text}")));
     });
     match outcome {

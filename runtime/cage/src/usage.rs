@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{read_json, write_json};
+use crate::report::{Disk, read_json, write_json};
 use crate::{Error, Record, cgroup, sys};
 
 /// File name of the supervisor's figures inside the cage's state directory.
@@ -44,7 +44,7 @@ pub(crate) struct Integral {
 impl Integral {
     /// Whole or not at all; it describes a running process, so it need not outlive a power cut.
     pub(crate) fn write(&self, state_dir: &Path) -> Result<(), Error> {
-        write_json(state_dir, USAGE_FILE, self, false)
+        write_json(state_dir, USAGE_FILE, self, Disk::Whenever)
     }
 }
 

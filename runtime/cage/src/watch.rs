@@ -48,7 +48,7 @@ pub(crate) struct Watch<'a> {
     slot: Option<Slot>,
     pid: i32,
     pidfd: OwnedFd,
-    control: Option<OwnedFd>,
+    control: OwnedFd,
     upper: OwnedFd,
     user_namespace: OwnedFd,
     streams: [Stream; 2],
@@ -96,7 +96,7 @@ impl<'a> Watch<'a> {
             slot,
             pid,
             pidfd,
-            control: Some(control),
+            control,
             upper,
             user_namespace,
             streams,
@@ -118,9 +118,6 @@ impl<'a> Watch<'a> {
         loop {
             let ready = self.wait()?;
             self.streams.iter_mut().for_each(|s| s.pump(&mut buffer, ROUNDS));
-            if ready.control {
-                self.hear();
-            }
             if ready.signal {
                 self.obey();
             }
@@ -145,7 +142,6 @@ impl<'a> Watch<'a> {
         let input = self.input.as_ref().map(|i| i.pipe.as_fd());
         let mut fds = [
             entry(Some(self.pidfd.as_fd()), libc::POLLIN),
-            entry(self.control.as_ref().map(AsFd::as_fd), libc::POLLIN),
             entry(Some(self.signals.as_fd()), libc::POLLIN),
             entry(self.streams[0].source(), libc::POLLIN),
             entry(self.streams[1].source(), libc::POLLIN),
@@ -155,16 +151,15 @@ impl<'a> Watch<'a> {
         let timeout = next.map(|at| at.saturating_duration_since(Instant::now()).as_millis() as u64 + 1);
         sys::poll(&mut fds, timeout).map_err(|e| supervise_error("wait for the cage", e))?;
         let is_ready = |index: usize| fds[index].revents != 0;
-        Ok(Ready { ended: is_ready(0), control: is_ready(1), signal: is_ready(2) })
+        Ok(Ready { ended: is_ready(0), signal: is_ready(1) })
     }
 
-    /// The first process tells how the program ended.
+    /// How the program ended, if its init lived to tell. Asked once the init has ended: waking up earlier would
+    /// change nothing.
     fn hear(&mut self) {
-        let Some(control) = &self.control else { return };
         let mut packet = [0u8; 4];
-        match sys::receive(control.as_fd(), &mut packet) {
-            Ok((4, _)) => self.status = Some(i32::from_le_bytes(packet)),
-            _ => self.control = None, // closed
+        if let Ok((4, _)) = sys::receive(self.control.as_fd(), &mut packet) {
+            self.status = Some(i32::from_le_bytes(packet));
         }
     }
 
@@ -287,6 +282,5 @@ impl<'a> Watch<'a> {
 /// What has something to say.
 struct Ready {
     ended: bool,
-    control: bool,
     signal: bool,
 }

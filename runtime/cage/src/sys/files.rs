@@ -60,6 +60,13 @@ pub(crate) fn create_file(dir: RawFd, path: &CStr) -> io::Result<()> {
     own(unsafe { libc::openat(dir, path.as_ptr(), flags, 0o644 as libc::mode_t) }.into()).map(drop)
 }
 
+/// Asks the kernel to start writing the file to disk, without waiting. Only a hint, so a file system that
+/// cannot do that is no error.
+pub(crate) fn start_writing(fd: BorrowedFd<'_>) {
+    // SAFETY: plain integers only.
+    unsafe { libc::sync_file_range(fd.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
 /// Gives the open file to another owner.
 pub(crate) fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: plain integers only.

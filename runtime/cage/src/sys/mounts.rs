@@ -78,6 +78,15 @@ pub(crate) fn set_mount(
     Ok(())
 }
 
+/// `mount(2)` of a copy of `source` on `target`, both as paths: one call where a clone and its attachment take
+/// three.
+pub(crate) fn bind_path(source: &CStr, target: &CStr) -> io::Result<()> {
+    let null = std::ptr::null();
+    // SAFETY: both paths are NUL-terminated strings; type and data are not read for a bind mount.
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), null, libc::MS_BIND, null.cast()) }.into())?;
+    Ok(())
+}
+
 /// Makes every mount of this namespace private.
 pub(crate) fn make_mounts_private() -> io::Result<()> {
     let null = std::ptr::null();
