@@ -7,7 +7,7 @@
 //! which a process is still alive.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -91,8 +91,10 @@ pub(crate) fn parse_mounts(mounts: &str, unified: impl Fn(&Path) -> String) -> V
 
 /// The hierarchies of this machine.
 pub(crate) fn hierarchies() -> Vec<Hierarchy> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    parse_mounts(&mounts, |at| fs::read_to_string(at.join("cgroup.controllers")).unwrap_or_default())
+    let mut mounts = Vec::with_capacity(32 << 10); // so that it takes few reads
+    let _ = File::open("/proc/self/mounts").and_then(|f| f.take(1 << 20).read_to_end(&mut mounts));
+    let controllers = |at: &Path| sys::read_small(&at.join("cgroup.controllers")).unwrap_or_default();
+    parse_mounts(&String::from_utf8_lossy(&mounts), controllers)
 }
 
 /// One group in every hierarchy and one range of user ids, held by this process.
@@ -117,12 +119,12 @@ fn put(path: PathBuf, value: impl std::fmt::Display) -> io::Result<()> {
 }
 
 fn number(path: PathBuf) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    sys::read_small(&path).ok()?.trim().parse().ok()
 }
 
 /// The value after `key` in a file of `key value` lines.
 fn keyed(path: PathBuf, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = sys::read_small(&path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }
 
@@ -196,7 +198,7 @@ fn prepare(hierarchy: &Hierarchy, index: u32) -> io::Result<Group> {
 fn drained(dir: &Path) -> bool {
     let deadline = Instant::now() + DRAIN;
     loop {
-        let left = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        let left = sys::read_small(&dir.join("cgroup.procs")).unwrap_or_default();
         if left.trim().is_empty() {
             return true;
         }

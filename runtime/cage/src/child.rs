@@ -209,8 +209,15 @@ fn announce(barriers: &Barriers, upper: i32) -> Result<(), Error> {
 
 /// The program in the form the kernel wants it, made before the fork.
 enum Program<'a> {
-    Exec { candidates: Vec<CString>, argv: Vec<CString>, envp: Vec<CString> },
+    Exec(Command),
     Call(Box<dyn FnOnce() -> i32 + 'a>),
+}
+
+/// What `execve` takes.
+struct Command {
+    candidates: Vec<CString>,
+    argv: Vec<CString>,
+    envp: Vec<CString>,
 }
 
 impl<'a> Program<'a> {
@@ -230,34 +237,54 @@ impl<'a> Program<'a> {
                 .map(|dir| c_string(format!("{dir}/{name}").as_bytes()))
                 .collect::<Result<Vec<_>, _>>()?
         };
-        Ok(Self::Exec { candidates, argv: strings(&call.argv)?, envp: strings(&call.env)? })
+        Ok(Self::Exec(Command { candidates, argv: strings(&call.argv)?, envp: strings(&call.env)? }))
     }
 
-    /// Becomes the program. Returns only when it cannot be executed.
-    fn enter(self) -> io::Error {
+    /// Starts it; its pid.
+    fn start(self) -> io::Result<i32> {
         match self {
-            Self::Exec { candidates, argv, envp } => {
-                let list = |strings: &[CString]| {
-                    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-                };
-                let (argv, envp) = (list(&argv), list(&envp));
-                let mut worst = io::Error::from_raw_os_error(libc::ENOENT);
-                for path in &candidates {
-                    let error = sys::execve(path, &argv, &envp);
-                    if error.raw_os_error() != Some(libc::ENOENT) {
-                        worst = error; // what was found but could not run is the better explanation
-                    }
+            Self::Exec(command) => sys::borrow_fork(&|| {
+                become_program();
+                Reporter(STATUS).send(&Error::launch("execute the program", command.execute()));
+                125
+            }),
+            Self::Call(call) => match sys::fork()? {
+                Some(pid) => Ok(pid),
+                None => {
+                    become_program();
+                    let _ = sys::close_range(STATUS, i32::MAX);
+                    let code = catch_unwind(AssertUnwindSafe(call)).unwrap_or(101);
+                    let _ = io::stdout().flush();
+                    sys::exit_now(code & 0xff)
                 }
-                worst
-            }
-            Self::Call(call) => {
-                let _ = sys::close_range(STATUS, i32::MAX);
-                let code = catch_unwind(AssertUnwindSafe(call)).unwrap_or(101);
-                let _ = io::stdout().flush();
-                sys::exit_now(code & 0xff)
-            }
+            },
         }
     }
+}
+
+impl Command {
+    /// Becomes the program. Returns only when it cannot be executed.
+    fn execute(&self) -> io::Error {
+        let list = |strings: &[CString]| {
+            strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+        };
+        let (argv, envp) = (list(&self.argv), list(&self.envp));
+        let mut worst = io::Error::from_raw_os_error(libc::ENOENT);
+        for path in &self.candidates {
+            let error = sys::execve(path, &argv, &envp);
+            if error.raw_os_error() != Some(libc::ENOENT) {
+                worst = error; // what was found but could not run is the better explanation
+            }
+        }
+        worst
+    }
+}
+
+/// What separates a program from its init, apart from the memory.
+fn become_program() {
+    sys::setsid();
+    sys::default_signal(libc::SIGPIPE);
+    let _ = sys::set_signal_mask(&sys::signal_set(&[]));
 }
 
 /// Starts the program and stays behind as its init.
@@ -267,14 +294,7 @@ fn start(program: Program<'_>) -> Result<std::convert::Infallible, Error> {
     watched.push(libc::SIGCHLD);
     let set = sys::signal_set(&watched);
     sys::set_signal_mask(&set).map_err(fail)?;
-    let Some(pid) = sys::fork().map_err(fail)? else {
-        sys::setsid();
-        sys::default_signal(libc::SIGPIPE);
-        let _ = sys::set_signal_mask(&sys::signal_set(&[]));
-        let error = program.enter();
-        return Err(Error::launch("execute the program", error));
-    };
-    drop(program);
+    let pid = program.start().map_err(fail)?;
     // The output pipes stay open until this process ends, so that the supervisor wakes up once, not twice.
     let _ = sys::close_range(0, 0);
     let _ = sys::close_range(STATUS, STATUS);

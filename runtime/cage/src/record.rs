@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::report::{Disk, read_json, write_json};
+use crate::{Error, sys};
 
 /// File name of the record inside the cage's state directory.
 pub const RECORD_FILE: &str = "cage.json";
@@ -51,7 +51,7 @@ impl Process {
 
     /// The process and whether it has ended.
     fn look(pid: i32) -> Option<(Self, bool)> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let stat = sys::read_small(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
         // The name, field 2, may hold anything; the fields after its last parenthesis are plain. Start time
         // is field 22.
         let rest = &stat[stat.rfind(')')? + 1..];
@@ -68,7 +68,7 @@ impl Process {
 
 /// The kernel's name for this boot.
 pub(crate) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+    sys::read_small(Path::new("/proc/sys/kernel/random/boot_id"))
         .map_or_else(|_| String::new(), |id| id.trim().into())
 }
 

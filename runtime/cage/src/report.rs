@@ -5,12 +5,11 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, sys};
+use crate::Error;
 
 /// File name of the report inside the cage's state directory.
 pub const REPORT_FILE: &str = "report.json";
@@ -128,10 +127,8 @@ impl Barriers {
 /// about power cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disk {
-    /// It describes processes, which a power cut ends.
+    /// It describes processes, which a power cut ends, or is for a caller that waits here and would end too.
     Whenever,
-    /// On its way when the call returns, which does not wait for the disk.
-    Soon,
     /// Before the call returns.
     Now,
 }
@@ -148,7 +145,6 @@ pub(crate) fn write_json(dir: &Path, name: &str, value: &impl Serialize, disk: D
     file.write_all(&text).map_err(fail)?;
     match disk {
         Disk::Whenever => {}
-        Disk::Soon => sys::start_writing(file.as_fd()),
         Disk::Now => file.sync_all().map_err(fail)?,
     }
     std::fs::rename(&partial, &path).map_err(fail)?;

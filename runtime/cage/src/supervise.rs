@@ -31,7 +31,7 @@ const STOP_SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 /// The caller has the report when this returns, so the file does not wait for the disk; that of a detached
 /// cage, which nobody else has, does.
 pub fn supervise(spec: &CageSpec, entry: Entry<'_>, running: impl FnOnce(&Record)) -> Result<Report, Error> {
-    supervise_to(spec, entry, Disk::Soon, running)
+    supervise_to(spec, entry, Disk::Whenever, running)
 }
 
 fn supervise_to(
@@ -55,7 +55,9 @@ fn supervise_to(
 /// for ours.
 fn prepare_state(dir: &Path) -> Result<(), Error> {
     let fail = |source| Error::WriteState { path: dir.into(), source };
+    // A supervisor has one thread and one cage at a time: this process itself is running none.
     if let Ok(record) = Record::read(dir)
+        && record.supervisor.pid != std::process::id() as i32
         && record.supervised()
     {
         return Err(fail(io::Error::new(io::ErrorKind::AlreadyExists, "a cage is running there")));
@@ -90,6 +92,7 @@ fn run(
         record = Some(write_record(spec, pid, ledger.started_ms, slot.as_ref())?);
         let open = |name: &str| Stream::create(&spec.state_dir, name, spec.limits.output_bytes);
         streams = Some([open("stdout.log")?, open("stderr.log")?]);
+        ledger.describe_machine();
         Ok(())
     });
     match (launched, record, streams) {
@@ -144,13 +147,29 @@ pub(crate) struct Ledger {
     peak: u64,
     byte_ms: Option<u128>,
     last_sample: Instant,
+    kernel: String,
+    cpu_class: String,
 }
 
 impl Ledger {
     fn new() -> Self {
         let now = Instant::now();
-        let barriers = Barriers::default();
-        Self { started_ms: sys::now_ms(), started: now, barriers, peak: 0, byte_ms: None, last_sample: now }
+        Self {
+            started_ms: sys::now_ms(),
+            started: now,
+            barriers: Barriers::default(),
+            peak: 0,
+            byte_ms: None,
+            last_sample: now,
+            kernel: String::new(),
+            cpu_class: String::new(),
+        }
+    }
+
+    /// Notes what the cage runs on. Slow in a virtual machine, so done while the cage builds its walls.
+    fn describe_machine(&mut self) {
+        self.kernel = sys::kernel();
+        self.cpu_class = cpu::class();
     }
 
     /// Adds one interval: its peak times its length.
@@ -191,12 +210,13 @@ impl Ledger {
             output_digest: None,
             barriers: self.barriers.list,
             weaker: self.barriers.weaker,
-            kernel: sys::kernel(),
-            cpu_class: cpu::class(),
+            kernel: self.kernel,
+            cpu_class: self.cpu_class,
         }
     }
 
-    fn failed(self, spec: &CageSpec, error: &Error) -> Report {
+    fn failed(mut self, spec: &CageSpec, error: &Error) -> Report {
+        self.describe_machine();
         self.report(spec, Exit::LaunchError(error.to_string()))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::{check, own};
 
@@ -60,11 +60,17 @@ pub(crate) fn create_file(dir: RawFd, path: &CStr) -> io::Result<()> {
     own(unsafe { libc::openat(dir, path.as_ptr(), flags, 0o644 as libc::mode_t) }.into()).map(drop)
 }
 
-/// Asks the kernel to start writing the file to disk, without waiting. Only a hint, so a file system that
-/// cannot do that is no error.
-pub(crate) fn start_writing(fd: BorrowedFd<'_>) {
-    // SAFETY: plain integers only.
-    unsafe { libc::sync_file_range(fd.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+/// The text of a file of the kernel that is mostly small: one read then, because these give all they have when
+/// the buffer takes it. A longer one is read to its end, never cut.
+pub(crate) fn read_small(path: &std::path::Path) -> io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = [0u8; 2048]; // less than the page that the kernel gives at once
+    let length = super::read(file.as_fd(), &mut buffer)?;
+    let mut text = buffer[..length].to_vec();
+    if length == buffer.len() {
+        io::Read::read_to_end(&mut file, &mut text)?;
+    }
+    String::from_utf8(text).map_err(io::Error::other)
 }
 
 /// Gives the open file to another owner.

@@ -149,6 +149,30 @@ pub(crate) fn fork() -> io::Result<Option<i32>> {
     Ok((pid != 0).then_some(pid as i32))
 }
 
+/// Runs `child` in a process that borrows this one's memory, and waits until it has executed a program or ended:
+/// nothing is copied for a process that is about to become another. Its pid. What `child` returns is its exit
+/// code.
+pub(crate) fn borrow_fork(child: &dyn Fn() -> i32) -> io::Result<i32> {
+    extern "C" fn begin(child: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the pointer below, to a reference that its maker keeps: it sleeps while this runs.
+        let child = unsafe { *child.cast::<&dyn Fn() -> i32>() };
+        child() // a panic ends the process here: it cannot cross the foreign caller
+    }
+    let mut stack = vec![0u128; 8192]; // 128 KiB, aligned as the calling convention wants its top
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is live, large enough and used by nobody else, and its end is what the call wants
+    // because stacks grow down. With CLONE_VFORK this process, which has one thread, stands still until the
+    // child has its own memory, so neither sees the other change anything; `child` outlives that.
+    let pid = check(
+        unsafe {
+            let top = stack.as_mut_ptr_range().end;
+            libc::clone(begin, top.cast(), flags, (&raw const child).cast_mut().cast())
+        }
+        .into(),
+    )?;
+    Ok(pid as i32)
+}
+
 /// The set of the given signals.
 pub(crate) fn signal_set(signals: &[libc::c_int]) -> libc::sigset_t {
     // SAFETY: an all-zero set is a valid value to be initialised, and each call gets a live pointer and a
