@@ -88,7 +88,8 @@ pub struct SignHistory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignRefused {
     /// Something else was signed at this very position.
-    #[error("sign at height {}, round {}, {:?}: a different message was already signed there", .0.height, .0.round, .0.step)]
+    #[error("sign at height {}, round {}, {:?}: a different message was already signed there",
+        .0.height, .0.round, .0.step)]
     Conflict(SignRecord),
     /// A later position was signed.
     #[error("sign at height {}, round {}, {:?}: already signed at height {}, round {}, {:?}",
@@ -133,7 +134,8 @@ pub enum HistoryError {
         theirs: BlsPublic,
     },
     /// Both histories hold the same position with different messages: the key has already signed twice.
-    #[error("the histories disagree about height {}, round {}, {:?}: this key signed two messages there", .0.height, .0.round, .0.step)]
+    #[error("the histories disagree about height {}, round {}, {:?}: this key signed two messages there",
+        .0.height, .0.round, .0.step)]
     DoubleSigned(SignRecord),
 }
 

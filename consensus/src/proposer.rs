@@ -128,7 +128,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_full_turn_of_the_wheel_is_exactly_fair(powers in prop::collection::vec(0u64..40, 1..12), start in 0u64..1_000_000) {
+        fn a_full_turn_of_the_wheel_is_exactly_fair(
+            powers in prop::collection::vec(0u64..40, 1..12),
+            start in 0u64..1_000_000,
+        ) {
             let g = powers.iter().fold(0, |g, p| gcd(g, *p));
             prop_assume!(g > 0);
             let length = powers.iter().sum::<u64>() / g;
@@ -140,7 +143,11 @@ mod tests {
         }
 
         #[test]
-        fn short_runs_stay_near_the_share(powers in prop::collection::vec(1u64..200, 2..8), start in 0u64..1000, run in 50u64..400) {
+        fn short_runs_stay_near_the_share(
+            powers in prop::collection::vec(1u64..200, 2..8),
+            start in 0u64..1000,
+            run in 50u64..400,
+        ) {
             let total: u64 = powers.iter().sum();
             let mut turns = vec![0u64; powers.len()];
             for h in start..start + run {
@@ -153,7 +160,11 @@ mod tests {
         }
 
         #[test]
-        fn successive_rounds_visit_everybody(powers in prop::collection::vec(1u64..u64::MAX / 2000, 1..20), height in any::<u64>(), round in 0u32..u32::MAX - 50) {
+        fn successive_rounds_visit_everybody(
+            powers in prop::collection::vec(1u64..u64::MAX / 2000, 1..20),
+            height in any::<u64>(),
+            round in 0u32..u32::MAX - 50,
+        ) {
             let n = powers.len() as u32;
             let mut seen: Vec<_> = (round..round + n).map(|r| proposer_index(&powers, height, r).unwrap()).collect();
             seen.sort_unstable();

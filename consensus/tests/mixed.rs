@@ -35,7 +35,8 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(who, precommit, height, round, block)| Act::Vote { who, precommit, height, round, block }),
         4 => (height, round.clone(), b.clone(), prop::option::weighted(0.3, round.clone()))
             .prop_map(|(height, round, block, pol)| Act::Proposal { height, round, block, pol }),
-        2 => (round.clone(), b.clone(), any::<u8>()).prop_map(|(round, block, signers)| Act::Polka { round, block, signers }),
+        2 => (round.clone(), b.clone(), any::<u8>())
+            .prop_map(|(round, block, signers)| Act::Polka { round, block, signers }),
         2 => (round.clone(), any::<bool>(), any::<u8>())
             .prop_map(|(round, precommit, signers)| Act::Round { round, precommit, signers }),
         4 => (b.clone(), prop::bool::weighted(0.8)).prop_map(|(block, valid)| Act::Verdict { block, valid }),
@@ -178,7 +179,10 @@ fn round_certificate(height: u64, round: u32, precommit: bool, signers: u8) -> C
 
 proptest! {
     #[test]
-    fn any_mix_of_inputs_neither_stops_nor_contradicts_the_node(index in 0usize..4, acts in prop::collection::vec(act(), 1..120)) {
+    fn any_mix_of_inputs_neither_stops_nor_contradicts_the_node(
+        index in 0usize..4,
+        acts in prop::collection::vec(act(), 1..120),
+    ) {
         let mut subject = Subject::new(index);
         for act in &acts {
             subject.act(act);

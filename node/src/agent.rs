@@ -20,7 +20,7 @@ use metanode_types::account::AccountSecret;
 use metanode_types::ids::{Address, TxId};
 use metanode_types::params::ChainParams;
 use metanode_types::quantity::Amount;
-use metanode_types::tx::{NodeSpec, Report, ReplicaEvent, ShortText, SignedTx, TxBody};
+use metanode_types::tx::{NodeSpec, ReplicaEvent, Report, ShortText, SignedTx, TxBody};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -221,7 +221,10 @@ impl Agent {
             }
             Observation::Ended { key, report, restarts } => {
                 if self.services.contains(&key) && restarts < RESTARTS_BEFORE_REPORT {
-                    tracing::warn!("{key}: ended with {} ({restarts} restarts); starting it again", report.exit);
+                    tracing::warn!(
+                        "{key}: ended with {} ({restarts} restarts); starting it again",
+                        report.exit
+                    );
                     self.ended.push((key, restarts));
                 } else {
                     self.report(key, "end", ReplicaEvent::Exited { report: *report, restarts }, restarts);
@@ -236,10 +239,14 @@ impl Agent {
                     tracing::warn!("{key}: fetch image {}: {why}", image.digest);
                     self.parts.blobs.retry(&image);
                 }
-                ImageState::Fetching(left) => tracing::debug!("{key}: fetching its image, {left:?} chunks left"),
+                ImageState::Fetching(left) => {
+                    tracing::debug!("{key}: fetching its image, {left:?} chunks left")
+                }
                 ImageState::Here(_) => {}
             },
-            Observation::Adopted { key } => tracing::info!("{key}: adopted, it ran on while this node was away"),
+            Observation::Adopted { key } => {
+                tracing::info!("{key}: adopted, it ran on while this node was away")
+            }
             Observation::Failed { key, reason } => tracing::warn!("{key}: {reason}"),
         }
     }

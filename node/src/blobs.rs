@@ -85,6 +85,12 @@ impl Blobs {
         self.sender.clone()
     }
 
+    /// Takes events of the blob protocol from the chain loop; false when the service is busy.
+    pub fn sink(&self) -> crate::chain::BlobSink {
+        let sender = self.sender.clone();
+        Box::new(move |event| sender.try_send(BlobMessage::Network(event)).is_ok())
+    }
+
     /// The image, or how far its fetch is; asks for it when it is neither here nor on its way.
     pub fn ensure(&self, image: &ImageRef) -> ImageState {
         if let Ok(found) = self.store.get(&image.digest) {
@@ -221,7 +227,9 @@ impl BlobService {
             },
             Event::Response { peer, id, data, .. } => match self.requests.remove(&id) {
                 Some(Pending::Descriptor(image)) => self.descriptor_arrived(&image, peer, &data),
-                Some(Pending::Chunks(image, blob, ticket)) => self.chunks_arrived(&image, &blob, ticket, &data),
+                Some(Pending::Chunks(image, blob, ticket)) => {
+                    self.chunks_arrived(&image, &blob, ticket, &data)
+                }
                 None => {}
             },
             Event::RequestFailed { peer, id, .. } => {
@@ -249,7 +257,9 @@ impl BlobService {
                 let found = images.into_iter().find(|i| i.descriptor.id() == id);
                 Ok(found.map(|i| i.descriptor.encode()).unwrap_or_default())
             }
-            Some((&TAG_CHUNKS, request)) => blob::serve(&Stored { store: &self.store }, request).map_err(|_| ()),
+            Some((&TAG_CHUNKS, request)) => {
+                blob::serve(&Stored { store: &self.store }, request).map_err(|_| ())
+            }
             _ => Err(()),
         }
     }
@@ -287,7 +297,9 @@ impl BlobService {
     fn chunks_arrived(&mut self, image: &Digest, blob: &ContentDigest, ticket: Ticket, data: &[u8]) {
         let now = self.now_ms();
         let Some(fetching) = self.fetches.get_mut(image) else { return };
-        let (Some(import), Some(fetch)) = (fetching.import.as_mut(), fetching.blobs.get_mut(blob)) else { return };
+        let (Some(import), Some(fetch)) = (fetching.import.as_mut(), fetching.blobs.get_mut(blob)) else {
+            return;
+        };
         let progress = fetch.on_response(ticket, data, now);
         if let Some(blame) = progress.blame {
             self.network.penalize(&blame.peer, blame.offence);

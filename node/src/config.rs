@@ -120,8 +120,6 @@ pub struct RpcSection {
     pub listen: SocketAddr,
     /// Who may hand images to this node: `refused`, `loopback` or `anyone`.
     pub image_upload: ImageUpload,
-    /// Host names, beside addresses and `localhost`, that requests may be addressed to.
-    pub hosts: Vec<String>,
 }
 
 /// Who may hand images to a node.
@@ -140,7 +138,7 @@ pub enum ImageUpload {
 impl Default for RpcSection {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
-        RpcSection { listen, image_upload: ImageUpload::default(), hosts: Vec::new() }
+        RpcSection { listen, image_upload: ImageUpload::default() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `metanode`: the client and the node. Owns nothing: it hands its arguments over and returns the exit code.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -58,8 +58,10 @@ impl Replay for GenesisReplay {
                 return Err(format!("height {h}: the witness's block is not the one in the header chain"));
             }
             let next: Block = if h + 1 == height { full.block.clone() } else { read(&mut bytes)? };
-            let certificate =
-                next.last_certificate.as_ref().ok_or_else(|| format!("height {}: no certificate of its parent", h + 1))?;
+            let certificate = next
+                .last_certificate
+                .as_ref()
+                .ok_or_else(|| format!("height {}: no certificate of its parent", h + 1))?;
             let quorum = certificate.verify(&trust.chain_id, &trust.validators);
             quorum.map_err(|e| format!("height {h}: its certificate: {e}"))?;
             drop(view);

@@ -90,7 +90,6 @@ impl Node {
         let images = ImageStore::open(&config.images_dir(home)).context("open the image store")?;
         let (blobs, service) = Blobs::new(images.clone(), network.clone());
         let blob_thread = std::thread::Builder::new().name("blobs".into()).spawn(move || service.run())?;
-        let sink = blobs.sender();
         let parts = Parts {
             ledger: Ledger::new(state.clone())?,
             journal: Box::new(journal),
@@ -98,7 +97,8 @@ impl Node {
             network: network.clone(),
             scheme: Arc::new(Bls),
             local,
-            blobs: Some(Box::new(move |event| sink.try_send(BlobMessage::Network(event)).is_ok())),
+            blobs: Some(blobs.sink()),
+            max_waiting: config.limits.mempool_txs,
         };
         let chain = Chain::new(parts, unix_ms()).context("start the chain")?;
         let ended = Arc::new(tokio::sync::Notify::new());
@@ -136,9 +136,8 @@ impl Node {
             missing: machine.missing.clone(),
             started_ms: unix_ms(),
         })?;
-        let mut rpc_config = metanode_rpc::Config::new(rpc_address(config, options));
-        rpc_config.image_upload = image_upload(config.rpc.image_upload);
-        let rpc = runtime.block_on(metanode_rpc::serve(rpc_config, backend)).context("serve RPC")?;
+        let rpc = metanode_rpc::serve(rpc_config(config, options), backend);
+        let rpc = runtime.block_on(rpc).context("serve RPC")?;
         tracing::info!("RPC on http://{}", rpc.local_addr());
         Ok(Node { chain, agent, blobs: (blobs, blob_thread), rpc, network, stop, ended })
     }
@@ -221,7 +220,8 @@ fn start_driver(home: &Home, config: &Config, images: &ImageStore) -> Result<Opt
     if !config.node.runs_workloads {
         return Ok(None);
     }
-    let driver_config = DriverConfig::new(&home.data_dir().join("cages"), images.clone())?;
+    let mut driver_config = DriverConfig::new(&home.data_dir().join("cages"), images.clone())?;
+    driver_config.output_bytes = config.log_bytes();
     if !driver_config.cage_binary.is_file() {
         bail!(
             "run workloads: {} is not there; build it (cargo build -p metanode-cage), name it in METANODE_CAGE, \
@@ -287,18 +287,24 @@ fn image_upload(policy: crate::config::ImageUpload) -> metanode_rpc::methods::Im
     }
 }
 
-fn rpc_address(config: &Config, options: &StartOptions) -> std::net::SocketAddr {
+fn rpc_config(config: &Config, options: &StartOptions) -> metanode_rpc::Config {
     let mut address = config.rpc.listen;
     if let Some(port) = options.rpc_port {
         address.set_port(port);
     }
-    address
+    let mut rpc = metanode_rpc::Config::new(address);
+    rpc.image_upload = image_upload(config.rpc.image_upload);
+    rpc.limits.connections = config.limits.rpc_connections;
+    rpc
 }
 
 fn log_notice(notice: Notice) {
     match notice {
         Notice::Committed { height, block, txs, round } => {
-            tracing::info!("height {height}: block {} final, {txs} transactions, round {round}", block.short());
+            tracing::info!(
+                "height {height}: block {} final, {txs} transactions, round {round}",
+                block.short()
+            );
         }
         Notice::TornLog(what) => tracing::warn!("cut off the torn end of the consensus log: {what}"),
         Notice::Offence(what) => tracing::warn!("a peer misbehaved: {what}"),

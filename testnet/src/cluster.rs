@@ -89,6 +89,13 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Runs a test on the network. What failed is a panic before the network ends, so that its logs are shown.
+    pub fn test(self, body: impl FnOnce(&Cluster) -> Result<()>) {
+        if let Err(e) = body(&self) {
+            panic!("{e:?}");
+        }
+    }
+
     /// Directory of the network.
     pub fn net(&self) -> PathBuf {
         self.dir.path().join("net")

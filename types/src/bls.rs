@@ -66,8 +66,18 @@ macro_rules! bytes_newtype {
     };
 }
 
-bytes_newtype!(/** Compressed public key (G1, 48 bytes). */ BlsPublic, 48, "a BLS public key is 96 hex digits");
-bytes_newtype!(/** Compressed signature (G2, 96 bytes), single or aggregate. */ BlsSignature, 96, "a BLS signature is 192 hex digits");
+bytes_newtype!(
+    /** Compressed public key (G1, 48 bytes). */
+    BlsPublic,
+    48,
+    "a BLS public key is 96 hex digits"
+);
+bytes_newtype!(
+    /** Compressed signature (G2, 96 bytes), single or aggregate. */
+    BlsSignature,
+    96,
+    "a BLS signature is 192 hex digits"
+);
 
 impl BlsPublic {
     fn point(&self) -> Result<blst_pk::PublicKey, BlsError> {

@@ -85,13 +85,48 @@ macro_rules! id {
     };
 }
 
-id!(/** Hash of the canonical genesis: names the chain. */ ChainId, "0x", "a chain id");
-id!(/** Hash of a block header. */ BlockId, "0x", "a block id");
-id!(/** Hash of the unsigned part of a transaction. */ TxId, "0x", "a transaction id");
-id!(/** Hash of a receipt. */ ReceiptId, "rx_", "a receipt id");
-id!(/** Account address: hash of the signature scheme and the public key. A node is named by its account. */ Address, "0x", "an address");
-id!(/** Domain-separated digest of a value. */ Digest, "0x", "a digest");
-id!(/** Plain SHA-256 of content: an OCI manifest, a layer, a WASM module, an output stream. */ ContentDigest, "sha256:", "a content digest");
+id!(
+    /** Hash of the canonical genesis: names the chain. */
+    ChainId,
+    "0x",
+    "a chain id"
+);
+id!(
+    /** Hash of a block header. */
+    BlockId,
+    "0x",
+    "a block id"
+);
+id!(
+    /** Hash of the unsigned part of a transaction. */
+    TxId,
+    "0x",
+    "a transaction id"
+);
+id!(
+    /** Hash of a receipt. */
+    ReceiptId,
+    "rx_",
+    "a receipt id"
+);
+id!(
+    /** Account address: hash of the signature scheme and the public key. A node is named by its account. */
+    Address,
+    "0x",
+    "an address"
+);
+id!(
+    /** Domain-separated digest of a value. */
+    Digest,
+    "0x",
+    "a digest"
+);
+id!(
+    /** Plain SHA-256 of content: an OCI manifest, a layer, a WASM module, an output stream. */
+    ContentDigest,
+    "sha256:",
+    "a content digest"
+);
 
 /// True when `id`'s text starts with `prefix` (with or without the textual prefix, at least four digits).
 pub fn matches_prefix(id: &impl fmt::Display, textual: &str, prefix: &str) -> bool {

@@ -67,7 +67,9 @@ fn import_only_raises_and_refuses_strangers() {
 proptest! {
     /// Whatever is asked for, in whatever order, with restarts in between: no position is signed with two values.
     #[test]
-    fn never_two_values_at_one_position(asks in prop::collection::vec((0u64..4, 0u32..3, 0u8..3, 0u8..2, any::<bool>()), 1..60)) {
+    fn never_two_values_at_one_position(
+        asks in prop::collection::vec((0u64..4, 0u32..3, 0u8..3, 0u8..2, any::<bool>()), 1..60),
+    ) {
         let mut g = guard();
         let mut signed = std::collections::BTreeMap::new();
         for (h, r, s, value, restart) in asks {

@@ -95,9 +95,14 @@ impl Chain {
             return Ok(None);
         }
         let Some(block) = self.bodies.get(id).cloned() else { return Ok(None) };
-        let verdict = self.timely(&block.header, wanted.round).and_then(|()| self.ledger.judge(&block, &*self.scheme));
+        let verdict =
+            self.timely(&block.header, wanted.round).and_then(|()| self.ledger.judge(&block, &*self.scheme));
         if let Err(why) = &verdict {
-            self.notices.push(Notice::Degraded(format!("block {} at height {}: {why}", id.short(), wanted.height)));
+            self.notices.push(Notice::Degraded(format!(
+                "block {} at height {}: {why}",
+                id.short(),
+                wanted.height
+            )));
         }
         self.bodies.wanted.remove(id);
         Ok(Some(Input::BlockVerdict { height: wanted.height, block: *id, valid: verdict.is_ok() }))

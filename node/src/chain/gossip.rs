@@ -54,18 +54,25 @@ impl Chain {
                 self.network.validated(&id, verdict);
             }
             Event::PeerConnected { peer } => self.sync_step(SyncInput::Connected(consensus_peer(&peer)))?,
-            Event::PeerDisconnected { peer } => self.sync_step(SyncInput::Disconnected(consensus_peer(&peer)))?,
+            Event::PeerDisconnected { peer } => {
+                self.sync_step(SyncInput::Disconnected(consensus_peer(&peer)))?
+            }
             Event::Request { protocol: Protocol::Sync, peer, id, data } => self.serve(&peer, id, &data),
             Event::Response { protocol: Protocol::Sync, id, data, .. } => self.sync_response(id, &data)?,
             Event::RequestFailed { protocol: Protocol::Sync, id, why, .. } => self.sync_failed(id, why)?,
-            blob @ (Event::Request { .. } | Event::Response { .. } | Event::RequestFailed { .. }) => self.blob_event(blob),
+            blob @ (Event::Request { .. } | Event::Response { .. } | Event::RequestFailed { .. }) => {
+                self.blob_event(blob)
+            }
             Event::ChainMismatch { peer, ours, theirs } => self.notices.push(Notice::Alarm(format!(
                 "peer {peer} is of another chain ({theirs}, this is {ours}): its genesis file differs"
             ))),
             Event::Banned { peer, reason, for_ms } => {
-                self.notices.push(Notice::Offence(format!("peer {peer} is banned for {for_ms} ms: {reason}")));
+                self.notices
+                    .push(Notice::Offence(format!("peer {peer} is banned for {for_ms} ms: {reason}")));
             }
-            Event::Listening { address } => self.notices.push(Notice::Degraded(format!("listening on {address}"))),
+            Event::Listening { address } => {
+                self.notices.push(Notice::Degraded(format!("listening on {address}")))
+            }
             Event::ListenerLost { addresses, why } => {
                 self.notices.push(Notice::Alarm(format!("no longer listening on {addresses:?}: {why}")));
             }
@@ -100,7 +107,8 @@ impl Chain {
                 Ok(block) => Ok(if self.body_arrived(block)? { Verdict::Accept } else { Verdict::Ignore }),
                 Err(_) => Ok(Verdict::Reject),
             },
-            Topic::Transactions => match codec::decode::<TxBatch>("transaction batch", data, MAX_BLOCK_BYTES) {
+            Topic::Transactions => match codec::decode::<TxBatch>("transaction batch", data, MAX_BLOCK_BYTES)
+            {
                 Ok(batch) => Ok(self.batch(batch)),
                 Err(_) => Ok(Verdict::Reject),
             },

@@ -35,12 +35,14 @@ pub enum JournalError {
         source: wal::WalError,
     },
     /// The sign history is damaged: without it this key must not sign.
-    #[error("read the sign history {path}: {source}; this validator must not sign until its history is imported")]
+    #[error(
+        "read the sign history {path}: {source}; this validator must not sign until its history is imported"
+    )]
     Guard {
         /// Where.
         path: PathBuf,
         /// What is wrong.
-        source: metanode_consensus::HistoryError,
+        source: Box<metanode_consensus::HistoryError>,
     },
 }
 
@@ -111,7 +113,7 @@ impl FileJournal {
         match fs::read(&path) {
             Ok(bytes) => {
                 let history = SignHistory::from_bytes(&bytes);
-                history.map(Some).map_err(|source| JournalError::Guard { path, source })
+                history.map(Some).map_err(|source| JournalError::Guard { path, source: Box::new(source) })
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(io_error("read", &path)(e)),

@@ -4,13 +4,13 @@
 //! which signed bytes were verified already, so that a signature is verified once per node. Refuses to write except in
 //! [`Ledger::commit`].
 
-use metanode_consensus::sync::SyncedBlock;
 use metanode_consensus::proposer::proposer;
+use metanode_consensus::sync::SyncedBlock;
 use metanode_consensus::{Scheme, verify_certificate};
 use metanode_state::store::Store;
 use metanode_state::{
-    BlockContext, BlockRejected, Executed, GenesisState, Ledger as State, Rejected, Signatures, check_tx, propose,
-    validate_block,
+    BlockContext, BlockRejected, Executed, GenesisState, Ledger as State, Rejected, Signatures, check_tx,
+    propose, validate_block,
 };
 use metanode_types::block::{Block, LastCommit};
 use metanode_types::certificate::Certificate;
@@ -93,7 +93,8 @@ impl Ledger {
     pub fn check_tx(&mut self, tx: &SignedTx, time_ms: u64) -> Result<(), String> {
         let view = self.state.view().map_err(|e| e.to_string())?;
         let leaf = tx.leaf();
-        let sigs = if self.verified.contains(&leaf) { Signatures::AlreadyVerified } else { Signatures::Verify };
+        let sigs =
+            if self.verified.contains(&leaf) { Signatures::AlreadyVerified } else { Signatures::Verify };
         match check_tx(&view, time_ms, tx, sigs) {
             Ok(_) => {
                 if self.verified.len() < 2 * MAX_MEMPOOL_TXS {
@@ -158,7 +159,8 @@ impl Ledger {
             let set = &self.tip.validators;
             let ours = self.tip.certificate.as_ref() == Some(c);
             if !ours {
-                verify_certificate(scheme, &self.chain_id(), set, c).map_err(|e| format!("the parent's certificate: {e}"))?;
+                verify_certificate(scheme, &self.chain_id(), set, c)
+                    .map_err(|e| format!("the parent's certificate: {e}"))?;
             }
         }
         let state = self.state.clone();

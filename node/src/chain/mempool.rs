@@ -30,8 +30,8 @@ struct Waiting {
 }
 
 /// The queue.
-#[derive(Default)]
 pub struct Mempool {
+    max: usize,
     by_order: BTreeMap<u64, Waiting>,
     order_of: BTreeMap<TxId, u64>,
     per_account: BTreeMap<Address, usize>,
@@ -45,7 +45,25 @@ fn calls_for_block(tx: &SignedTx) -> bool {
     !matches!(tx.body, TxBody::Heartbeat { .. })
 }
 
+impl Default for Mempool {
+    fn default() -> Self {
+        Mempool::new(MAX_MEMPOOL_TXS)
+    }
+}
+
 impl Mempool {
+    /// A queue of at most `max` transactions, and never more than [`MAX_MEMPOOL_TXS`].
+    pub fn new(max: usize) -> Self {
+        Mempool {
+            max: max.min(MAX_MEMPOOL_TXS),
+            by_order: BTreeMap::new(),
+            order_of: BTreeMap::new(),
+            per_account: BTreeMap::new(),
+            bytes: 0,
+            next: 0,
+            urgent: BTreeSet::new(),
+        }
+    }
     /// Number waiting.
     pub fn len(&self) -> usize {
         self.by_order.len()
@@ -76,7 +94,7 @@ impl Mempool {
         if self.contains(id) {
             return Err(Refused::Known);
         }
-        if self.len() >= MAX_MEMPOOL_TXS {
+        if self.len() >= self.max {
             return Err(Refused::Full("too many transactions"));
         }
         if self.bytes + bytes > MAX_MEMPOOL_BYTES {
@@ -151,7 +169,14 @@ mod tests {
     use metanode_types::workload::Resources;
 
     fn tx(nonce: u64, body: TxBody) -> SignedTx {
-        SignedTx::sign(&AccountSecret::from_seed([1; 32]), ChainId::default(), nonce, 1000 + nonce, Amount(1), body)
+        SignedTx::sign(
+            &AccountSecret::from_seed([1; 32]),
+            ChainId::default(),
+            nonce,
+            1000 + nonce,
+            Amount(1),
+            body,
+        )
     }
     fn transfer(nonce: u64) -> SignedTx {
         tx(nonce, TxBody::Transfer { to: Address::default(), amount: Amount(1) })

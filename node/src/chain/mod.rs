@@ -46,7 +46,7 @@ pub enum ChainError {
     Consensus(#[from] Fatal),
     /// Consensus could not be set up.
     #[error("consensus: {0}")]
-    Setup(#[from] SetupError),
+    Setup(Box<SetupError>),
     /// The journal could not be written.
     #[error("journal: {0}")]
     Journal(#[from] JournalError),
@@ -54,7 +54,9 @@ pub enum ChainError {
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
     /// A quorum certified a block that does not follow ours.
-    #[error("height {height}: a quorum certified a block that does not follow ours; this node stops to keep the evidence")]
+    #[error(
+        "height {height}: a quorum certified a block that does not follow ours; this node stops to keep the evidence"
+    )]
     Forked {
         /// The height.
         height: u64,
@@ -125,6 +127,8 @@ pub struct Parts {
     pub local: Option<Local>,
     /// Takes events of the blob protocol; false when it is busy.
     pub blobs: Option<BlobSink>,
+    /// Transactions waiting at most; never more than the bound of the system.
+    pub max_waiting: usize,
 }
 
 /// Takes an event of the blob protocol.
@@ -160,12 +164,13 @@ pub struct Chain {
 impl Chain {
     /// Sets up the loop behind the ledger's tip.
     pub fn new(parts: Parts, now_ms: u64) -> Result<Chain, ChainError> {
-        let Parts { ledger, journal, recovered, network, scheme, local, blobs } = parts;
+        let Parts { ledger, journal, recovered, network, scheme, local, blobs, max_waiting } = parts;
         let chain_id = ledger.chain_id();
         let params = ledger.params().clone();
         let me = local.as_ref().map(|l| l.address);
         let config = metanode_consensus::Config { chain_id, timeouts: params.consensus.clone() };
-        let consensus = Consensus::new(config, scheme.clone(), local)?;
+        let consensus = Consensus::new(config, scheme.clone(), local);
+        let consensus = consensus.map_err(|e| ChainError::Setup(Box::new(e)))?;
         let tip = ledger.tip().clone();
         let sync_config = SyncConfig { status_every_ms: 2_000, ..SyncConfig::new(chain_id) };
         let sync = BlockSync::new(sync_config, scheme.clone(), tip.height, tip.block, tip.validators.clone());
@@ -179,7 +184,7 @@ impl Chain {
             sync,
             me,
             blobs,
-            mempool: Mempool::default(),
+            mempool: Mempool::new(max_waiting),
             bodies: Bodies::default(),
             timers: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -225,7 +230,9 @@ impl Chain {
     }
 
     fn fire_timers(&mut self) -> Result<(), ChainError> {
-        let due = |c: &Chain| c.timers.iter().filter(|(_, at)| **at <= c.now_ms).min_by_key(|(_, at)| **at).map(|(id, _)| *id);
+        let due = |c: &Chain| {
+            c.timers.iter().filter(|(_, at)| **at <= c.now_ms).min_by_key(|(_, at)| **at).map(|(id, _)| *id)
+        };
         while let Some(id) = due(self) {
             self.timers.remove(&id);
             self.step(metanode_consensus::Input::Timeout(id))?;

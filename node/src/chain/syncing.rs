@@ -37,7 +37,8 @@ impl Chain {
             SyncEffect::Deliver(delivered) => return self.deliver(*delivered),
             SyncEffect::Blame { peer, why } => {
                 self.notices.push(Notice::Offence(format!("block sync: {why}")));
-                let harmless = matches!(why, sync::Blame::TimedOut | sync::Blame::Unreachable | sync::Blame::Empty(_));
+                let harmless =
+                    matches!(why, sync::Blame::TimedOut | sync::Blame::Unreachable | sync::Blame::Empty(_));
                 if let (false, Some(peer)) = (harmless, network_peer(&peer)) {
                     self.network.penalize(&peer, Offence::InvalidMessage);
                 }
@@ -56,7 +57,8 @@ impl Chain {
         }
         if let Err(why) = self.ledger.judge(&delivered.block, &*self.scheme) {
             // A quorum certified it, so either this node's state or its software is wrong: never served, never guessed.
-            self.notices.push(Notice::Alarm(format!("certified block {height} does not execute here: {why}")));
+            self.notices
+                .push(Notice::Alarm(format!("certified block {height} does not execute here: {why}")));
             return Ok(Some(SyncInput::Rejected { height }));
         }
         self.commit(delivered.block, delivered.certificate)?;

@@ -229,7 +229,12 @@ fn run(
     }
 }
 
-fn publish(chain: &mut Chain, shared: &Mutex<Snapshot>, heights: &watch::Sender<u64>, notice: &impl Fn(Notice)) {
+fn publish(
+    chain: &mut Chain,
+    shared: &Mutex<Snapshot>,
+    heights: &watch::Sender<u64>,
+    notice: &impl Fn(Notice),
+) {
     let notices = chain.take_notices();
     let tip = chain.ledger().tip();
     let (waiting_txs, waiting_bytes) = chain.waiting();

@@ -61,7 +61,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
         "\"loopback\"",
         "Who may hand images to this node and so spend its disk: \"refused\", \"loopback\" or \"anyone\".",
     ),
-    ("rpc.hosts", "[]", "Host names, beside addresses and localhost, that requests may be addressed to."),
     (
         "p2p.listen",
         "[\"/ip4/0.0.0.0/udp/30303/quic-v1\", \"/ip4/0.0.0.0/tcp/30303\"]",

@@ -18,7 +18,11 @@ use crate::wasm::WasmVerdict;
 #[must_use]
 pub fn inputs_digest(assignment: &Assignment) -> ids::Digest {
     let clock_ms = assignment.epoch_ns / 1_000_000;
-    metanode_types::cage_report::inputs_digest(&assignment.workload.digest(), &ids::Digest(assignment.seed), clock_ms)
+    metanode_types::cage_report::inputs_digest(
+        &assignment.workload.digest(),
+        &ids::Digest(assignment.seed),
+        clock_ms,
+    )
 }
 
 /// The report for the ledger. An error is the reason why there is none: the cage failed.

@@ -121,7 +121,9 @@ impl Checker {
             for (height, ours) in self.blocks.range(..=ledger.tip().height) {
                 match ledger.block_id(*height) {
                     Some(theirs) if theirs == *ours => {}
-                    Some(theirs) => return Err(Violation::Fork { height: *height, node: i, ours: *ours, theirs }),
+                    Some(theirs) => {
+                        return Err(Violation::Fork { height: *height, node: i, ours: *ours, theirs });
+                    }
                     None => return Err(Violation::Lost { node: i, was: *height, is: 0 }),
                 }
             }

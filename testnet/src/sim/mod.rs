@@ -88,7 +88,10 @@ pub struct Outcome {
 
 /// A run that must not be trusted, and the command that shows it again.
 #[derive(Debug, thiserror::Error)]
-#[error("seed {seed}, virtual time {at_ms} ms: {violation}; replay: cargo run -p metanode-testnet --bin sim -- --seed {seed}")]
+#[error(
+    "seed {seed}, virtual time {at_ms} ms: {violation}; \
+     replay: cargo run -p metanode-testnet --bin sim -- --seed {seed}"
+)]
 pub struct Failed {
     /// The seed.
     pub seed: u64,
@@ -205,7 +208,9 @@ impl Sim {
                 self.outcome.partitions += 1;
             }
             Fault::Heal => self.hub.heal_all(),
-            Fault::Calm => self.hub.set_conditions(Conditions { loss_permille: 0, ..self.scenario.weather.clone() }),
+            Fault::Calm => {
+                self.hub.set_conditions(Conditions { loss_permille: 0, ..self.scenario.weather.clone() })
+            }
         }
     }
 
@@ -230,7 +235,8 @@ impl Sim {
     fn finish(&mut self) -> Result<(), Violation> {
         let heights: Vec<u64> =
             self.nodes.iter().map(|n| n.chain.as_ref().map_or(0, |c| c.ledger().tip().height)).collect();
-        let (low, high) = (heights.iter().min().copied().unwrap_or(0), heights.iter().max().copied().unwrap_or(0));
+        let (low, high) =
+            (heights.iter().min().copied().unwrap_or(0), heights.iter().max().copied().unwrap_or(0));
         if high > low + 1 {
             return Err(Violation::Behind { heights });
         }
@@ -245,7 +251,10 @@ impl Sim {
         }
         let minimum = self.scenario.storm_ms / 5_000;
         if self.outcome.blocks < minimum || self.outcome.transfers == 0 {
-            return Err(Violation::NothingHappened { blocks: self.outcome.blocks, transfers: self.outcome.transfers });
+            return Err(Violation::NothingHappened {
+                blocks: self.outcome.blocks,
+                transfers: self.outcome.transfers,
+            });
         }
         Ok(())
     }

@@ -61,9 +61,11 @@ impl World {
         let keys: Vec<VotingKey> = (0..validators).map(key).collect();
         let accounts: Vec<AccountSecret> =
             (0..validators).map(|i| AccountSecret::from_seed([i as u8 + 1; 32])).collect();
-        let users: Vec<AccountSecret> = (0..USERS).map(|i| AccountSecret::from_seed([i as u8 + 101; 32])).collect();
+        let users: Vec<AccountSecret> =
+            (0..USERS).map(|i| AccountSecret::from_seed([i as u8 + 101; 32])).collect();
         let members = keys.iter().zip(&accounts);
-        let members = members.map(|(k, a)| Validator { bls: k.public(), account: a.public(), power: 1 }).collect();
+        let members =
+            members.map(|(k, a)| Validator { bls: k.public(), account: a.public(), power: 1 }).collect();
         let chain_id = ChainId([42; 32]);
         let genesis_ms = 1_700_000_000_000;
         let genesis = GenesisState {
@@ -178,7 +180,8 @@ impl SimNode {
         let key = &world.keys[self.index];
         let history = history.unwrap_or_else(|| SignHistory::empty(world.chain_id, key.public()));
         let local = Local { address: world.accounts[self.index].address(), signer: key.signer(), history };
-        let ledger = Ledger::open(self.disk.store.clone(), &world.genesis).expect("the disk holds what was synced");
+        let ledger =
+            Ledger::open(self.disk.store.clone(), &world.genesis).expect("the disk holds what was synced");
         let parts = Parts {
             ledger,
             journal: Box::new(journal),
@@ -187,6 +190,7 @@ impl SimNode {
             scheme: world.scheme.clone(),
             local: Some(local),
             blobs: None,
+            max_waiting: metanode_types::limits::MAX_MEMPOOL_TXS,
         };
         self.chain = Some(Chain::new(parts, now_ms).expect("a chain starts from its own disk"));
     }

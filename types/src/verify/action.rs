@@ -140,7 +140,8 @@ pub(super) fn poe(bundle: &Bundle) -> Check {
 
 fn executed(bundle: &Bundle, action: &Action, report: &CageReport) -> Outcome {
     let assignment = assignment_of(bundle, action).ok_or("the assignment is not in the bundle")?;
-    let ReceiptBody::Action(Action::Assigned { workload, image, seed, clock_ms, .. }) = &assignment.body else {
+    let ReceiptBody::Action(Action::Assigned { workload, image, seed, clock_ms, .. }) = &assignment.body
+    else {
         return Err("the receipt named as assignment is none".into());
     };
     ensure(report.image == *image, || format!("ran image {}, assigned was {image}", report.image))?;

@@ -5,7 +5,9 @@
 
 use super::*;
 use crate::account::AccountSecret;
-use crate::block::{Block, HEADER_VERSION, Header, LastCommit, ModuleRoots, app_root, no_evidence_root, txs_root};
+use crate::block::{
+    Block, HEADER_VERSION, Header, LastCommit, ModuleRoots, app_root, no_evidence_root, txs_root,
+};
 use crate::bls::{BlsSecret, BlsSignature};
 use crate::bundle::{Bundle, Cause, FullPart};
 use crate::cage_report::{CageReport, ExitStatus, inputs_digest};
@@ -16,7 +18,7 @@ use crate::level::CageLevel;
 use crate::merkle::{consistency_path, inclusion_path, root};
 use crate::params::{ChainParams, Usage};
 use crate::receipt::{Action, Economic, EconomicKind, Receipt, ReceiptBody, Subject, genesis_leaf};
-use crate::tx::{Report, ReplicaEvent, SignedTx, TxBody};
+use crate::tx::{ReplicaEvent, Report, SignedTx, TxBody};
 use crate::validator::Validator;
 use crate::workload::ReplicaId;
 
@@ -27,10 +29,8 @@ fn secrets() -> Vec<(BlsSecret, AccountSecret)> {
 }
 
 fn trust() -> TrustRoot {
-    let members = secrets()
-        .iter()
-        .map(|(b, a)| Validator { bls: b.public(), account: a.public(), power: 1 })
-        .collect();
+    let members =
+        secrets().iter().map(|(b, a)| Validator { bls: b.public(), account: a.public(), power: 1 }).collect();
     TrustRoot {
         chain_id: ChainId([9; 32]),
         validators: ValidatorSet::new(members).unwrap(),
@@ -134,7 +134,13 @@ fn exited(report: CageReport) -> Story {
         tx: Some(tx.id()),
         before: digest(12),
         after: digest(13),
-        body: ReceiptBody::Action(Action::Exited { node: node().address(), epoch: 3, assignment, report, restarts: 0 }),
+        body: ReceiptBody::Action(Action::Exited {
+            node: node().address(),
+            epoch: 3,
+            assignment,
+            report,
+            restarts: 0,
+        }),
         ..first.clone()
     };
     Story { receipts: vec![first, started, end], tx, subject: 2, block_starts: 2 }
@@ -241,7 +247,15 @@ fn bundle(story: &Story, full: bool) -> Bundle {
         witness: vec![],
     });
     let cause = story.receipts[story.subject].tx.map(|_| Cause::of(&story.tx));
-    Bundle { chain_id: trust().chain_id, certificate: certify(&tip), header: tip, receipts, hashes, cause, full }
+    Bundle {
+        chain_id: trust().chain_id,
+        certificate: certify(&tip),
+        header: tip,
+        receipts,
+        hashes,
+        cause,
+        full,
+    }
 }
 
 fn failed(bundle: &Bundle) -> Vec<&'static str> {

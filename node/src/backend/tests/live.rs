@@ -49,6 +49,7 @@ fn town() -> Town {
         scheme: Arc::new(Bls),
         local: Some(Local { address: account.address(), signer: Box::new(bls), history }),
         blobs: None,
+        max_waiting: metanode_types::limits::MAX_MEMPOOL_TXS,
     };
     let chain = Chain::new(parts, unix_ms()).unwrap();
     let chain = ChainThread::spawn(chain, &Waker::default(), |_| (), || ()).unwrap();
