@@ -13,6 +13,11 @@ use metanode_cage::spec::MAX_SPEC_BYTES;
 use metanode_cage::supervise::{DEFAULT_GRACE_MS, start_detached};
 use metanode_cage::{CageSpec, Entry, Error, Exit, detect, stop, supervise, sweep};
 
+// Linked before the shared one is asked for, which then is not needed; see build.rs.
+#[cfg(static_unwinder)]
+#[link(name = "gcc_eh", kind = "static")]
+unsafe extern "C" {}
+
 /// Exit status when the cage, not the program, failed.
 const CAGE_FAILED: u8 = 125;
 /// Exit status for arguments that make no sense.
