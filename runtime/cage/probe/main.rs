@@ -7,6 +7,7 @@
 #![allow(clippy::undocumented_unsafe_blocks)] // every call here is an attack with constant arguments
 
 mod floods;
+mod foreign;
 
 use std::ffi::CString;
 use std::io::{self, Write};
@@ -366,6 +367,9 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("flood", flood),
     ("spin", spin),
     ("burn", burn),
+    ("elf32", foreign::elf32),
+    ("fill_pipes", foreign::fill_pipes),
+    ("take_cpu", foreign::take_cpu),
     ("daemon", daemon),
     ("stubborn", stubborn),
     ("serve", serve),

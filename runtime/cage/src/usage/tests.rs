@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Stat, add_up, descends, parse_stat};
 
-const LINE: &str = "77 (a) b (c)) S 12 77 77 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 500 9000 7 18446744073709551615 0 0\n";
+const LINE: &str =
+    "77 (a) b (c)) S 12 77 77 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 500 9000 7 18446744073709551615 0\n";
 
 #[test]
 fn names_with_parentheses_do_not_shift_the_fields() {
