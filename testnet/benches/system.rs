@@ -129,8 +129,11 @@ fn idle(cluster: &Cluster) -> Result<()> {
         );
     }
     let after = stats()?;
-    let grown = |field: &str| after[field].as_u64().zip(before[field].as_u64()).map(|(a, b)| a - b);
-    println!("meanwhile: {:?} blocks, {:?} transactions (heartbeats)", grown("height"), grown("txs"));
+    let grown = |field: &str| {
+        let grown = after[field].as_u64().zip(before[field].as_u64()).map(|(a, b)| a - b);
+        grown.map_or_else(|| "unavailable".to_owned(), |n| n.to_string())
+    };
+    println!("meanwhile: {} blocks, {} transactions (heartbeats)", grown("height"), grown("txs"));
     Ok(())
 }
 
