@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! supervisor                 init (pid 1 of the cage)                      program (pid 2)
-//!   clone3 ───────────────▶  compile the filter, host name, loopback
+//!   clone3 ───────────────▶  cgroups, compile the filter, host name, loopback
 //!   write uid and gid map
 //!   clone the root tree
 //!   ── go + root mount ───▶  become uid 0 of the namespace, die with parent
-//!                            cgroups, file system, limits
+//!                            file system, limits
 //!                            capabilities, landlock, seccomp
 //!   ◀── barriers + upper ──
 //!                            fork ─────────────────────────────────────▶   exec or call
@@ -90,16 +90,17 @@ impl Child<'_> {
         sys::exit_now(125)
     }
 
-    fn build(self, reporter: &mut Reporter) -> Result<std::convert::Infallible, Error> {
+    fn build(mut self, reporter: &mut Reporter) -> Result<std::convert::Infallible, Error> {
         let mut barriers = Barriers::default();
-        // While the supervisor writes the maps: what needs no user id.
+        // While the supervisor writes the maps: what needs no user id. Joining comes first because on a busy
+        // machine it costs this process its turn, which then passes while it would wait anyway.
+        walls::join_cgroups(std::mem::take(&mut self.tasks), &mut barriers)?;
         let filter = seccomp::compile()?;
         walls::identity(&self.spec.hostname, &mut barriers)?;
         let (go, tree) = self.wait_for_go()?;
         sys::become_user(0, 0, go.range).map_err(|e| Error::launch("become root of the namespace", e))?;
         self.tie_to_parent(&mut barriers)?;
         sys::setsid();
-        walls::join_cgroups(self.tasks, &mut barriers)?;
         sys::umask(0);
         let lower = match (&self.spec.root, tree) {
             (Root::Empty, _) => Lower::Nothing,
