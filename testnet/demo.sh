@@ -24,7 +24,8 @@ now_ms() { date +%s%3N; }
 
 testnet/setup.sh
 say "build (the first time takes a while)"
-cargo build --quiet --locked -p metanode-node -p metanode-cage --bins
+# The whole workspace, so that dependencies have the same features as in the tests and are built once.
+cargo build --quiet --locked --workspace --bins
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 metanode="$target/debug/metanode"
 work="$(mktemp -d "${TMPDIR:-/tmp}/metanode-demo.XXXXXX")"

@@ -18,7 +18,7 @@ use metanode_runtime::driver::{Assignment, Driver, Observation};
 use metanode_runtime::reconcile::CageKey;
 use metanode_types::account::AccountSecret;
 use metanode_types::ids::{Address, TxId};
-use metanode_types::params::ChainParams;
+use metanode_types::params::{ChainParams, Usage};
 use metanode_types::quantity::Amount;
 use metanode_types::tx::{NodeSpec, ReplicaEvent, Report, ShortText, SignedTx, TxBody};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,9 @@ const FEE_LIMIT: Amount = Amount(1_000_000);
 
 /// A service that ended this often in a row is reported, so that it is placed on another node.
 const RESTARTS_BEFORE_REPORT: u32 = 5;
+
+/// Running services are metered this often.
+const METER_EVERY_MS: u64 = 30_000;
 
 /// What the agent needs.
 pub struct AgentParts {
@@ -87,6 +90,11 @@ pub struct Agent {
     reports: BTreeMap<(CageKey, &'static str), Told>,
     /// Services that should run here.
     services: BTreeSet<CageKey>,
+    /// Cages that ran before this process did: what they used until now is not counted again.
+    adopted: BTreeSet<CageKey>,
+    /// Use told to the ledger so far, by service: CPU milliseconds and MiB-milliseconds since the cage's launch.
+    metered: BTreeMap<CageKey, (u64, u64)>,
+    meter_due_ms: u64,
     /// What the ledger did not take yet.
     unsent: BTreeMap<(CageKey, &'static str), ReplicaEvent>,
     /// Ends of services that are started again here, with the number of starts before.
@@ -120,6 +128,9 @@ impl Agent {
             heartbeat_due_ms: 0,
             reports: BTreeMap::new(),
             services: BTreeSet::new(),
+            adopted: BTreeSet::new(),
+            metered: BTreeMap::new(),
+            meter_due_ms: 0,
             unsent: BTreeMap::new(),
             ended: Vec::new(),
         };
@@ -210,7 +221,43 @@ impl Agent {
         for observation in seen {
             self.observe(observation);
         }
+        self.meter(&driver);
         self.follow_reports(&driver)
+    }
+
+    /// Reports what running services used since the last time, so that their escrow pays for it.
+    fn meter(&mut self, driver: &Mutex<Driver>) {
+        let now = unix_ms();
+        if now < self.meter_due_ms {
+            return;
+        }
+        self.meter_due_ms = now + METER_EVERY_MS;
+        self.metered.retain(|key, _| self.services.contains(key));
+        self.adopted.retain(|key| self.services.contains(key));
+        for key in self.services.clone() {
+            let live = driver.lock().unwrap_or_else(PoisonError::into_inner).live_usage(&key);
+            let Some(live) = live else { continue };
+            let total = (live.cpu_ms, live.memory_mib_ms.unwrap_or(0));
+            let known = self.metered.get(&key).copied();
+            // A cage that was started again counts from zero; one that this process found running, from here.
+            let from = match known {
+                Some(known) if known.0 <= total.0 && known.1 <= total.1 => known,
+                None if self.adopted.contains(&key) => total,
+                _ => (0, 0),
+            };
+            let usage = Usage { cpu_ms: total.0 - from.0, memory_mib_s: (total.1 - from.1) / 1000 };
+            if usage == Usage::default() {
+                self.metered.entry(key).or_insert(from);
+                continue;
+            }
+            let event = ReplicaEvent::Metered { usage };
+            let body = TxBody::Report(Report { replica: key.replica.clone(), epoch: key.epoch, event });
+            match self.send(body, Amount::ZERO) {
+                // What was rounded off is counted next time.
+                Ok(_) => drop(self.metered.insert(key, (total.0, from.1 + usage.memory_mib_s * 1000))),
+                Err(error) => tracing::debug!("{key}: meter: {error}"),
+            }
+        }
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -245,7 +292,8 @@ impl Agent {
                 ImageState::Here(_) => {}
             },
             Observation::Adopted { key } => {
-                tracing::info!("{key}: adopted, it ran on while this node was away")
+                tracing::info!("{key}: adopted, it ran on while this node was away");
+                self.adopted.insert(key);
             }
             Observation::Failed { key, reason } => tracing::warn!("{key}: {reason}"),
         }

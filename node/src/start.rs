@@ -29,6 +29,7 @@ use metanode_types::account::AccountSecret;
 use metanode_types::ids::{Digest, Name};
 use metanode_types::level::CageLevel;
 use metanode_types::tx::{NodeSpec, PeerIdBytes};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -58,6 +59,27 @@ pub fn genesis_state(genesis: &Genesis) -> GenesisState {
     }
 }
 
+/// The genesis that this home began with is kept beside its data: another one is refused with the first difference.
+fn same_genesis(kept: &Path, genesis: &Genesis) -> Result<()> {
+    if !kept.exists() {
+        return genesis.save(kept).context("keep the genesis");
+    }
+    let began_with = Genesis::load(kept).context("read the genesis that this home began with")?;
+    genesis.expect_same(&began_with).context("compare the genesis with the one that this home began with")
+}
+
+/// Makes the names of the home's directories durable: a file that was synced is lost with its name.
+fn sync_names(home: &Home) -> std::io::Result<()> {
+    let data = home.data_dir();
+    let inner =
+        [data.join("ledger"), data.join("consensus"), data, home.config_dir(), home.root().to_owned()];
+    let parent = std::fs::canonicalize(home.root())?.parent().map(Path::to_owned);
+    for dir in inner.into_iter().chain(parent) {
+        std::fs::File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// The running parts.
 struct Node {
     chain: ChainThread,
@@ -79,11 +101,12 @@ impl Node {
         let genesis = Genesis::load(&home.genesis_file()).context("read the genesis")?;
         let account = keys::load_account(&home.account_key_file()).context("read the account key")?;
         let data = home.data_dir();
+        same_genesis(&data.join("genesis.json"), &genesis)?;
         let store = Arc::new(RocksStore::open(&data.join("ledger")).context("open the ledger")?);
-        let state = State::open(store, genesis_state(&genesis)).context("open the ledger")?;
-        let state = Arc::new(state);
-        let (journal, recovered) =
-            FileJournal::open(&data.join("consensus")).context("open the consensus journal")?;
+        let state = Arc::new(State::open(store, genesis_state(&genesis)).context("open the ledger")?);
+        let opened = FileJournal::open(&data.join("consensus"));
+        let (journal, recovered) = opened.context("open the consensus journal")?;
+        sync_names(home).context("make the names of the home durable")?;
         let local = voting_key(home, &genesis, &account, &journal)?;
         let waker = Waker::default();
         let network = connect(home, config, options, &genesis, &waker, runtime)?;
@@ -109,6 +132,7 @@ impl Node {
         let reader = LedgerReader::new(state);
         let stop = Arc::new(AtomicBool::new(false));
         let spec = node_spec(home, config, &account, &*network, driver.is_some(), &machine)?;
+        let tell = ended.clone();
         let agent = AgentParts {
             chain: chain.handle(),
             ledger: reader.clone(),
@@ -119,7 +143,6 @@ impl Node {
             params: genesis.params().clone(),
             runtime: runtime.handle().clone(),
         };
-        let tell = ended.clone();
         let agent = Agent::spawn(agent, keys::random_u64()?, stop.clone(), move || tell.notify_one())?;
         let backend = NodeBackend::new(BackendParts {
             ledger: reader,
@@ -132,8 +155,8 @@ impl Node {
             home: home.clone(),
             spec,
             account: account.address(),
-            listen: options.p2p_listen.clone().unwrap_or_else(|| config.p2p.listen.clone()),
-            missing: machine.missing.clone(),
+            listen: p2p_listen(config, options),
+            missing: machine.missing,
             started_ms: unix_ms(),
         })?;
         let rpc = metanode_rpc::serve(rpc_config(config, options), backend);
@@ -155,6 +178,7 @@ impl Node {
     }
 
     fn end(self, runtime: &tokio::runtime::Runtime) -> Result<()> {
+        end_by(END_PATIENCE)?;
         runtime.block_on(self.rpc.stop());
         self.stop.store(true, Ordering::Relaxed);
         if self.agent.join().is_err() {
@@ -170,6 +194,20 @@ impl Node {
         }
         ended.context("the chain cannot go on")
     }
+}
+
+/// How long the parts have to end; what is durable is durable already, so nothing is lost by not waiting.
+const END_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Ends the process when it still lives after `patience`: a node whose chain ended must not look alive.
+fn end_by(patience: std::time::Duration) -> Result<()> {
+    let body = move || {
+        std::thread::sleep(patience);
+        tracing::error!("a part of the node did not end within {patience:?}; the process ends without it");
+        std::process::exit(3);
+    };
+    std::thread::Builder::new().name("deadline".into()).spawn(body).context("start the deadline")?;
+    Ok(())
 }
 
 /// The voting key of this home, if genesis lists it. A key that is not a validator's follows.
@@ -207,7 +245,7 @@ fn connect(
     let config = metanode_p2p::Config {
         key,
         chain: genesis.chain_id().0,
-        listen: options.p2p_listen.clone().unwrap_or_else(|| config.p2p.listen.clone()),
+        listen: p2p_listen(config, options),
         peers: peers.collect::<Result<_, _>>().context("read p2p.peers")?,
         agent: format!("metanode/{}", env!("CARGO_PKG_VERSION")),
         wake: Some(Arc::new(move || waker.wake())),
@@ -285,6 +323,10 @@ fn image_upload(policy: crate::config::ImageUpload) -> metanode_rpc::methods::Im
         Ours::Loopback => Theirs::Loopback,
         Ours::Anyone => Theirs::Anyone,
     }
+}
+
+fn p2p_listen(config: &Config, options: &StartOptions) -> Vec<String> {
+    options.p2p_listen.clone().unwrap_or_else(|| config.p2p.listen.clone())
 }
 
 fn rpc_config(config: &Config, options: &StartOptions) -> metanode_rpc::Config {

@@ -74,7 +74,7 @@ pub fn tail(
         stream: wanted.stream,
         node: me.1.name.clone(),
         offset: start as u64,
-        dropped: 0,
+        dropped: None,
         text: String::from_utf8_lossy(&kept[start..]).into_owned(),
     })
 }

@@ -138,7 +138,7 @@ mod tests {
             stream: LogStream::Stdout,
             node: "n".parse().expect("a name"),
             offset,
-            dropped: 0,
+            dropped: None,
             text: text.into(),
         }
     }

@@ -159,8 +159,8 @@ view! {
         node: Name,
         /// Bytes that precede `text` in the stream.
         offset: u64,
-        /// Bytes of the stream that the node dropped because of its size limit.
-        dropped: u64,
+        /// Bytes of the stream that the node dropped because of its size limit; null when it does not know.
+        dropped: Option<u64>,
         /// The output; bytes that are not UTF-8 are replaced.
         text: String,
     }

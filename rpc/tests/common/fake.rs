@@ -398,7 +398,7 @@ impl Backend for Fake {
             return Err(BackendError::unavailable("node n2 holds the output of web/1").next(next));
         }
         let (node, text) = (name("n1"), "x".repeat(tail.min(10)));
-        Ok(LogsView { deployment: deployment.clone(), replica, stream, node, offset: 0, dropped: 0, text })
+        Ok(LogsView { deployment: deployment.clone(), replica, stream, node, offset: 0, dropped: None, text })
     }
     fn receipt(&self, id: &IdPrefix) -> Answer<ReceiptView> {
         let found = (1..=self.head()).map(receipt).find(|r| id.matches(&r.id.0));

@@ -270,6 +270,13 @@ impl Driver {
         self.cages.iter().map(|(key, cage)| (key.clone(), cage.is_live)).collect()
     }
 
+    /// What a running cage has used since its launch; none when it does not run or cannot be measured now.
+    #[must_use]
+    pub fn live_usage(&self, key: &CageKey) -> Option<metanode_cage::LiveUsage> {
+        let cage = self.cages.get(key).filter(|cage| cage.is_live)?;
+        metanode_cage::usage::live(&cage.dir.run()).ok()
+    }
+
     /// The end of a cage's output.
     pub fn logs(&self, key: &CageKey, stream: LogStream, bytes_max: usize) -> Result<Vec<u8>> {
         let dir = CageDir::of(&self.config.cages, key);
