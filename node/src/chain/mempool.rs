@@ -212,6 +212,7 @@ mod tests {
         for n in 0..MAX_MEMPOOL_TXS_PER_ACCOUNT as u64 {
             pool.insert(transfer(n), 1).unwrap();
         }
-        assert!(matches!(pool.insert(transfer(u64::MAX), 1), Err(Refused::Account(_))));
+        let one_more = transfer(MAX_MEMPOOL_TXS_PER_ACCOUNT as u64);
+        assert!(matches!(pool.insert(one_more, 1), Err(Refused::Account(_))));
     }
 }
