@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use metanode_rpc::ClientError;
 use metanode_rpc::error::ErrorKind;
 use metanode_rpc::views::{SubmitView, TxStatus, TxView};
-use metanode_testnet::cluster::{Cluster, show};
+use metanode_testnet::cluster::{Cluster, show, wait_for};
 use metanode_types::account::AccountSecret;
 use metanode_types::codec;
 use metanode_types::ids::{Address, ChainId};
@@ -204,7 +204,13 @@ fn a_restart_keeps_everything_and_wrong_starts_are_refused_slow() -> Result<()> 
     let tip = rpc.status(0)?;
     cluster.kill(0)?;
     let port = rpc.nodes[0].url().rsplit_once(':').context("a port")?.1.to_owned();
-    let squatter = std::net::TcpListener::bind(("127.0.0.1", port.parse()?))?;
+    let number: u16 = port.parse()?;
+    let mut squatter = None;
+    // A killed process gives its port back when the kernel has taken it apart, which is soon but not at once.
+    wait_for("the port of the killed node", BOUND, || {
+        squatter = std::net::TcpListener::bind(("127.0.0.1", number)).ok();
+        Ok(squatter.is_some())
+    })?;
     says(&start_refused(&cluster, 0)?, &[&port])?;
     drop(squatter);
 
