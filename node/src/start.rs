@@ -68,6 +68,17 @@ fn same_genesis(kept: &Path, genesis: &Genesis) -> Result<()> {
     genesis.expect_same(&began_with).context("compare the genesis with the one that this home began with")
 }
 
+/// Wakes whoever waits for the end of a part.
+fn notifier(ended: &Arc<tokio::sync::Notify>) -> impl FnOnce() + Send + 'static {
+    let ended = ended.clone();
+    move || ended.notify_one()
+}
+
+fn open_ledger(dir: &Path, genesis: &Genesis) -> Result<Arc<State>> {
+    let store = Arc::new(RocksStore::open(dir)?);
+    Ok(Arc::new(State::open(store, genesis_state(genesis))?))
+}
+
 /// Makes the names of the home's directories durable: a file that was synced is lost with its name.
 fn sync_names(home: &Home) -> std::io::Result<()> {
     let data = home.data_dir();
@@ -102,10 +113,9 @@ impl Node {
         let account = keys::load_account(&home.account_key_file()).context("read the account key")?;
         let data = home.data_dir();
         same_genesis(&data.join("genesis.json"), &genesis)?;
-        let store = Arc::new(RocksStore::open(&data.join("ledger")).context("open the ledger")?);
-        let state = Arc::new(State::open(store, genesis_state(&genesis)).context("open the ledger")?);
-        let opened = FileJournal::open(&data.join("consensus"));
-        let (journal, recovered) = opened.context("open the consensus journal")?;
+        let state = open_ledger(&data.join("ledger"), &genesis).context("open the ledger")?;
+        let journal = FileJournal::open(&data.join("consensus"));
+        let (journal, recovered) = journal.context("open the consensus journal")?;
         sync_names(home).context("make the names of the home durable")?;
         let local = voting_key(home, &genesis, &account, &journal)?;
         let waker = Waker::default();
@@ -125,14 +135,12 @@ impl Node {
         };
         let chain = Chain::new(parts, unix_ms()).context("start the chain")?;
         let ended = Arc::new(tokio::sync::Notify::new());
-        let tell = ended.clone();
-        let chain = ChainThread::spawn(chain, &waker, log_notice, move || tell.notify_one())?;
+        let chain = ChainThread::spawn(chain, &waker, log_notice, notifier(&ended))?;
         let driver = start_driver(home, config, &images)?;
         let machine = if driver.is_some() { Machine::ask()? } else { Machine::default() };
         let reader = LedgerReader::new(state);
         let stop = Arc::new(AtomicBool::new(false));
         let spec = node_spec(home, config, &account, &*network, driver.is_some(), &machine)?;
-        let tell = ended.clone();
         let agent = AgentParts {
             chain: chain.handle(),
             ledger: reader.clone(),
@@ -143,7 +151,7 @@ impl Node {
             params: genesis.params().clone(),
             runtime: runtime.handle().clone(),
         };
-        let agent = Agent::spawn(agent, keys::random_u64()?, stop.clone(), move || tell.notify_one())?;
+        let agent = Agent::spawn(agent, keys::random_u64()?, stop.clone(), notifier(&ended))?;
         let backend = NodeBackend::new(BackendParts {
             ledger: reader,
             chain: chain.handle(),
