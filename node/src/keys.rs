@@ -2,7 +2,7 @@
 //!
 //! Owns making keys from the system's entropy, reading and writing their files, and the check that the parts of a file
 //! belong together. Refuses a file that others may read, and says the command that closes it. Secrets are wiped from
-//! memory when dropped; nothing here prints one except [`KeyFile::text`], which is what a file holds.
+//! memory when dropped; nothing here prints one except [`SecretKey::text`], which is what a file holds.
 
 use metanode_p2p::NodeKey;
 use metanode_types::account::AccountSecret;
