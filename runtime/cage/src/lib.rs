@@ -36,6 +36,7 @@ mod sys;
 pub mod usage;
 mod walls;
 mod watch;
+pub mod witness;
 
 pub use cpu::class as cpu_class;
 pub use detect::detect;

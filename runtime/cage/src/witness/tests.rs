@@ -1,0 +1,2 @@
+//! The witness: its hashes, its file, and what becomes of damaged ones.
+mod recording;
