@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::bytes::Cursor;
 use super::merkle::{Hash, LEAF, Tree};
-use super::{CHUNK_BYTES, Log};
+use super::{CHUNK_BYTES, Log, PREFIX_DOMAIN};
 
 /// Bytes of a head.
 pub(super) const HEAD_BYTES: usize = 58;
@@ -67,6 +67,12 @@ pub(super) fn leaf(log: Log, first: u64, count: u32, records: &[u8]) -> Hash {
     hash.update((records.len() as u32).to_le_bytes());
     hash.update(records);
     hash.finalize().into()
+}
+
+/// Chains a leaf to those before it. Not in the file: a reader computes it to find where two logs part.
+pub(super) fn prefix(before: Option<&Hash>, leaf: &Hash) -> Hash {
+    let before = before.copied().unwrap_or_default();
+    Sha256::new_with_prefix(PREFIX_DOMAIN).chain_update(before).chain_update(leaf).finalize().into()
 }
 
 /// What a log amounts to.

@@ -10,20 +10,25 @@
 //! decides (its clock, its process numbers, where the file is) is hashed.
 
 mod bytes;
+mod check;
 mod chunk;
+mod error;
 mod event;
 mod header;
 mod input;
 mod merkle;
+mod read;
 mod recorder;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use error::WitnessError;
 pub use event::{Data, Event, MAX_SLICES, OwnedEvent};
 pub use header::{MAX_HEADER_BYTES, Outcome, RunHeader};
 pub use input::{Input, InputKind, MAX_LABEL_BYTES, OwnedInput};
+pub use read::{Events, Inputs, Witness};
 pub use recorder::{Recorded, Recorder};
 
 /// Most bytes of records in one chunk.
@@ -39,6 +44,9 @@ const BLOCK_DOMAIN: &[u8] = b"metanode.cage.witness-block.v1\0";
 const WITNESS_DOMAIN: &[u8] = b"metanode.cage.witness.v1\0";
 /// Hashed before what makes a trace hash.
 const TRACE_DOMAIN: &[u8] = b"metanode.cage.trace.v1\0";
+
+/// Hashed before a link of the chain over a log's leaves.
+const PREFIX_DOMAIN: &[u8] = b"metanode.cage.chunk-prefix.v1\0";
 
 /// One of the two logs of a witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -54,7 +54,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts a recording, into `file` (empty, positioned at its start) or into hashes only. `limit_bytes`
-    /// bounds what the chunks take in the file; header and footer come on top.
+    /// bounds what the chunks take in the file; header, footer and one head of either log come on top.
     pub fn new(header: &RunHeader, file: Option<File>, limit_bytes: u64) -> io::Result<Self> {
         let encoded = header.encode();
         if encoded.len() > MAX_HEADER_BYTES {
@@ -245,9 +245,10 @@ impl Sink {
             self.bodies_left -= size;
             return self.write(chunk);
         }
-        share.keeping = false;
-        if share.heading && HEAD_BYTES as u64 <= self.heads_left {
-            self.heads_left -= HEAD_BYTES as u64;
+        // The first head without a body is always written: it tells "dropped" from "cut off".
+        let was_keeping = std::mem::replace(&mut share.keeping, false);
+        if share.heading && (was_keeping || HEAD_BYTES as u64 <= self.heads_left) {
+            self.heads_left = self.heads_left.saturating_sub(HEAD_BYTES as u64);
             return self.write(&Head { kept: false, ..*head }.encode());
         }
         share.heading = false;

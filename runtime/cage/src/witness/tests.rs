@@ -1,2 +1,4 @@
 //! The witness: its hashes, its file, and what becomes of damaged ones.
+mod damage;
+mod reading;
 mod recording;

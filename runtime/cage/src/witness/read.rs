@@ -1,0 +1,277 @@
+//! A witness file that was checked, and its records.
+//!
+//! Opening reads the whole file once; the iterators read chunk by chunk and check each chunk's hash again, so
+//! a file that changes under the reader is an error, not other content.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::bytes::{Cursor, Malformed};
+use super::check::{self, Indexed, InputRules, Sound};
+use super::chunk;
+use super::header::{Outcome, RunHeader};
+use super::input::{OwnedInput, Record};
+use super::{Log, OwnedEvent, WitnessError, event};
+use crate::sys;
+
+/// A witness file that was checked from end to end.
+pub struct Witness {
+    file: File,
+    sound: Sound,
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Witness").field("root", &self.witness_root()).finish_non_exhaustive()
+    }
+}
+
+impl Witness {
+    /// Opens a file and checks all of it.
+    pub fn open(path: &Path) -> Result<Self, WitnessError> {
+        let file = File::open(path).map_err(|source| WitnessError::Open { path: path.into(), source })?;
+        Self::read(file)
+    }
+
+    /// Checks all of a file that is open and positioned at its start.
+    pub fn read(file: File) -> Result<Self, WitnessError> {
+        let sound = check::whole(&file)?;
+        Ok(Self { file, sound })
+    }
+
+    /// What the run was.
+    pub fn header(&self) -> &RunHeader {
+        &self.sound.header
+    }
+
+    /// How it ended.
+    pub fn outcome(&self) -> &Outcome {
+        &self.sound.footer.outcome
+    }
+
+    /// Digest of all trapped calls. It means something only when compared with one that is trusted.
+    pub fn trace_hash(&self) -> String {
+        sys::hex(&self.sound.footer.trace_hash())
+    }
+
+    /// Digest of the header and all inputs. It means something only when compared with one that is trusted.
+    pub fn witness_root(&self) -> String {
+        sys::hex(&self.sound.footer.witness_root(&self.sound.header.bound_hash()))
+    }
+
+    /// How many trapped calls there were.
+    pub fn event_count(&self) -> u64 {
+        self.sound.footer.trace.count
+    }
+
+    /// How many inputs there were.
+    pub fn input_count(&self) -> u64 {
+        self.sound.footer.inputs.count
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.sound.bytes
+    }
+
+    /// Bytes of all records of a log, kept or not.
+    pub fn record_bytes(&self, log: Log) -> u64 {
+        match log {
+            Log::Trace => self.sound.footer.trace.bytes,
+            Log::Input => self.sound.footer.inputs.bytes,
+        }
+    }
+
+    /// Chunks of a log, kept or not.
+    pub fn chunks(&self, log: Log) -> u64 {
+        match log {
+            Log::Trace => self.sound.footer.trace.chunks,
+            Log::Input => self.sound.footer.inputs.chunks,
+        }
+    }
+
+    /// Whether bodies of inputs were dropped: then it cannot be replayed.
+    pub fn truncated(&self) -> bool {
+        self.dropped(Log::Input)
+    }
+
+    /// Whether bodies of events were dropped: then a difference may be known only to its chunk.
+    pub fn trace_truncated(&self) -> bool {
+        self.dropped(Log::Trace)
+    }
+
+    /// Whether all leaves of a log are there, so that its root was computed and not only read.
+    pub fn recomputed(&self, log: Log) -> bool {
+        self.index(log).len() as u64 == self.chunks(log)
+    }
+
+    fn dropped(&self, log: Log) -> bool {
+        !self.recomputed(log) || self.index(log).last().is_some_and(|last| !last.head.kept)
+    }
+
+    /// The inputs in order. After the last that is whole, an error says what was dropped.
+    pub fn inputs(&self) -> Inputs<'_> {
+        self.inputs_from(0)
+    }
+
+    /// The trapped calls in order. After the last that was kept, an error says what was dropped.
+    pub fn events(&self) -> Events<'_> {
+        self.events_from(0)
+    }
+
+    pub(super) fn index(&self, log: Log) -> &[Indexed] {
+        match log {
+            Log::Trace => &self.sound.trace,
+            Log::Input => &self.sound.inputs,
+        }
+    }
+
+    /// The trapped calls from the start of a chunk on.
+    pub(super) fn events_from(&self, chunk: usize) -> Events<'_> {
+        Events { from: Chunks::new(self, Log::Trace, chunk), ended: false }
+    }
+
+    /// The inputs from the start of a chunk on, which must begin with an opening.
+    pub(super) fn inputs_from(&self, chunk: usize) -> Inputs<'_> {
+        Inputs { from: Chunks::new(self, Log::Input, chunk), rules: InputRules::default(), ended: false }
+    }
+}
+
+/// Walks over the chunks of a log, one in memory.
+struct Chunks<'a> {
+    witness: &'a Witness,
+    log: Log,
+    /// The chunk to load next.
+    next: usize,
+    records: Vec<u8>,
+    /// How far the loaded records were read.
+    at: usize,
+    /// Number of the next record that counts.
+    seq: u64,
+}
+
+impl<'a> Chunks<'a> {
+    fn new(witness: &'a Witness, log: Log, chunk: usize) -> Self {
+        let index = witness.index(log);
+        let after = || index.last().map_or(0, |last| last.head.first + u64::from(last.head.count));
+        let seq = index.get(chunk).map_or_else(after, |entry| entry.head.first);
+        Self { witness, log, next: chunk, records: Vec::new(), at: 0, seq }
+    }
+
+    /// Makes sure that there is a record to read; false at the end of the log.
+    fn load(&mut self) -> Result<bool, WitnessError> {
+        if self.at < self.records.len() {
+            return Ok(true);
+        }
+        let Some(entry) = self.witness.index(self.log).get(self.next) else {
+            return if self.witness.recomputed(self.log) { Ok(false) } else { Err(self.dropped()) };
+        };
+        if !entry.head.kept {
+            return Err(self.dropped());
+        }
+        self.records = vec![0; entry.head.length as usize];
+        let read = self.witness.file.read_exact_at(&mut self.records, entry.offset);
+        read.map_err(|source| WitnessError::Read { offset: entry.offset, source })?;
+        if chunk::leaf(self.log, entry.head.first, entry.head.count, &self.records) != entry.head.leaf {
+            self.next += 1;
+            return Err(self.refused("the file changed while it was read"));
+        }
+        self.at = 0;
+        self.next += 1;
+        Ok(true)
+    }
+
+    fn dropped(&self) -> WitnessError {
+        WitnessError::Dropped { log: self.log, first: self.seq }
+    }
+
+    /// An error in the loaded chunk.
+    fn refused(&self, why: Malformed) -> WitnessError {
+        let chunk = self.next - 1;
+        let offset = self.witness.index(self.log)[chunk].offset;
+        WitnessError::Chunk { log: self.log, chunk: chunk as u64, offset, why }
+    }
+}
+
+/// Iterator over the trapped calls of a witness.
+pub struct Events<'a> {
+    from: Chunks<'a>,
+    ended: bool,
+}
+
+impl Events<'_> {
+    fn step(&mut self) -> Result<Option<OwnedEvent>, WitnessError> {
+        if !self.from.load()? {
+            return Ok(None);
+        }
+        let mut cursor = Cursor::new(&self.from.records[self.from.at..]);
+        let event = event::take(&mut cursor, self.from.seq).map_err(|why| self.from.refused(why))?;
+        self.from.at = self.from.records.len() - cursor.left();
+        self.from.seq += 1;
+        Ok(Some(event))
+    }
+}
+
+impl Iterator for Events<'_> {
+    type Item = Result<OwnedEvent, WitnessError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let step = self.step();
+        self.ended = !matches!(step, Ok(Some(_)));
+        step.transpose()
+    }
+}
+
+/// Iterator over the inputs of a witness.
+pub struct Inputs<'a> {
+    from: Chunks<'a>,
+    rules: InputRules,
+    ended: bool,
+}
+
+impl Inputs<'_> {
+    fn step(&mut self) -> Result<Option<OwnedInput>, WitnessError> {
+        if !self.from.load()? {
+            return Ok(None);
+        }
+        let mut input: Option<OwnedInput> = None;
+        loop {
+            // A part that is missing at the limit leaves the input it belongs to incomplete: it is the one named.
+            self.from.load()?;
+            let mut cursor = Cursor::new(&self.from.records[self.from.at..]);
+            let whole = self.from.records.len();
+            let record = self.rules.next(&mut cursor, whole).map_err(|why| self.from.refused(why))?;
+            match (record, &mut input) {
+                (Record::Opening(opening), none) => {
+                    let super::input::Opening { at_event, kind, label, .. } = opening;
+                    let seq = self.from.seq;
+                    *none = Some(OwnedInput { seq, at_event, kind, label, bytes: Vec::new() });
+                }
+                (Record::Part(part), Some(input)) => input.bytes.extend_from_slice(part),
+                (Record::Part(_), None) => return Err(self.from.refused("a part of no input")),
+            }
+            self.from.at = whole - cursor.left();
+            if self.rules.left == 0 {
+                self.from.seq += 1;
+                return Ok(input);
+            }
+        }
+    }
+}
+
+impl Iterator for Inputs<'_> {
+    type Item = Result<OwnedInput, WitnessError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let step = self.step();
+        self.ended = !matches!(step, Ok(Some(_)));
+        step.transpose()
+    }
+}
