@@ -180,7 +180,7 @@ fn malformed_records_under_right_hashes_are_refused() {
     assert_eq!(refused(Log::Trace, 11, &trace), "its head counts its records wrongly");
     assert_eq!(refused(Log::Trace, 12, &trace[..trace.len() - 1]), "ends inside a value");
     assert_eq!(refused(Log::Input, 2, &input[..input.len() - 43]), "it ends inside an input");
-    assert_eq!(refused(Log::Input, 1, &[1, 1, 5]), "a part of an input is not cut where it must be");
+    assert_eq!(refused(Log::Input, 1, &[1, 1, 1, 5]), "a part of an input is not cut where it must be");
     assert_eq!(refused(Log::Input, 1, &[0, 0, 9, 0, 0]), "an input of no known kind");
     assert_eq!(refused(Log::Input, 1, &[7]), "a record of no known kind");
     let mut next = numbers(3);
