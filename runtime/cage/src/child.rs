@@ -95,7 +95,7 @@ impl Child<'_> {
         // While the supervisor writes the maps: what needs no user id. Joining comes first because on a busy
         // machine it costs this process its turn, which then passes while it would wait anyway.
         walls::join_cgroups(std::mem::take(&mut self.tasks), &mut barriers)?;
-        let filter = seccomp::compile()?;
+        let filter = seccomp::compile(seccomp::Level::Contained)?;
         walls::identity(&self.spec.hostname, &mut barriers)?;
         let (go, tree) = self.wait_for_go()?;
         sys::become_user(0, 0, go.range).map_err(|e| Error::launch("become root of the namespace", e))?;

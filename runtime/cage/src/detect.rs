@@ -163,6 +163,7 @@ fn proc_mount() -> io::Result<()> {
 }
 
 fn filter() -> io::Result<()> {
+    use crate::seccomp::{Level, compile};
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
-    crate::seccomp::compile().map_err(io::Error::other)?.install().map_err(io::Error::other)
+    compile(Level::Contained).map_err(io::Error::other)?.install().map_err(io::Error::other)
 }

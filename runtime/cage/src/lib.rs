@@ -43,6 +43,7 @@ pub use detect::detect;
 pub use error::Error;
 pub use record::Record;
 pub use report::{Exit, Report};
+pub use seccomp::{Syscall, syscalls, syscalls_page};
 pub use spec::{CageSpec, Limits, Root};
 pub use stop::{Swept, stop, sweep};
 pub use supervise::supervise;

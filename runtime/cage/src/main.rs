@@ -11,7 +11,7 @@ use std::time::Duration;
 use metanode_cage::health::{Health, probe};
 use metanode_cage::spec::MAX_SPEC_BYTES;
 use metanode_cage::supervise::{DEFAULT_GRACE_MS, start_detached};
-use metanode_cage::{CageSpec, Entry, Error, Exit, detect, stop, supervise, sweep};
+use metanode_cage::{CageSpec, Entry, Error, Exit, detect, stop, supervise, sweep, syscalls, syscalls_page};
 
 // Linked before the shared one is asked for, which then is not needed; see build.rs.
 #[cfg(static_unwinder)]
@@ -32,6 +32,7 @@ const USAGE: &str = "usage: metanode-cage COMMAND
                                          connect (or HTTP GET) from inside the cage's network; exit status 1 if unwell
   sweep DIR                              clean up below DIR after supervisors that died
   detect                                 what this machine offers a cage
+  syscalls [--json]                      what each level does with every system call, and why
 ";
 
 /// Why a command did not succeed.
@@ -77,6 +78,14 @@ fn command(arguments: &[String]) -> Result<u8, Failure> {
             print(&found)?;
             Ok(u8::from(!found.usable))
         }
+        "syscalls" => match rest {
+            [] => {
+                print!("{}", syscalls_page());
+                Ok(0)
+            }
+            [json] if json == "--json" => print(&syscalls()).map(|()| 0),
+            _ => Err(Failure::Usage("syscalls takes --json or nothing".into())),
+        },
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(0)

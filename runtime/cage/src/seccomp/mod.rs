@@ -1,44 +1,60 @@
-//! The system call wall: a table of rows, and the two filters made from it.
+//! The system call wall: one table of rows, and what each level makes of it.
 //!
-//! Owns the meaning of a row and the compilation through `seccompiler`. Invariants: the default is refusal
-//! (`EPERM`), a foreign architecture (`int 0x80`, 32-bit) kills the process, and a number with the x32 bit
-//! matches no row. It refuses to look at memory: a rule sees registers only, so what is behind a pointer is
+//! Owns the meaning of a row. Two readers are served from it: the filter that the kernel runs (`program`), and at
+//! `pinned` the supervisor, which asks [`lookup`] for the class of a call that was trapped. Invariants, checked
+//! while this file is compiled: one row for a number, and what is refused at `contained` is refused at `pinned`
+//! with the same errno. It refuses to look at memory: a rule sees registers only, so what is behind a pointer is
 //! never the ground of a decision.
 //!
-//! One program in two parts. A short dispatch by call number, made here, answers every row that needs no
-//! argument: one comparison for each run of neighbouring numbers with the same outcome, so the kernel
-//! translates a tenth of what a chain of single calls would take. Rows judged by argument fall through to the
-//! part that `seccompiler` makes.
+//! `contained` allows or refuses. `pinned` allows what follows from hashed or private state, answers what is not
+//! offered with an errno, and hands everything else to the supervisor (`SECCOMP_RET_TRACE`). A number without a
+//! row is refused at `contained` and handed over marked at `pinned`, where it ends the run.
 
-mod allowed;
-mod by_argument;
-mod refused;
+mod print;
+mod program;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+pub use print::{Syscall, syscalls, syscalls_page};
+pub(crate) use program::compile;
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, sock_filter,
-};
+/// Which of the two filters is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// All walls, nothing virtualised.
+    Contained,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the supervisor of pinned cages asks for it"))]
+    /// All walls, and a tracer that answers what is trapped. Without a tracer a trapped call fails: `ENOSYS`.
+    Pinned,
+}
 
-use crate::Error;
+/// `PTRACE_GETEVENTMSG` at the stop of a call that has a row.
+pub(crate) const TRACED: u32 = 0;
+/// The same for a call without a row, which is also every x32 call.
+pub(crate) const UNKNOWN: u32 = 1;
 
-/// What the cage does with one system call, and why that is safe.
-#[cfg_attr(not(test), expect(dead_code, reason = "names and reasons are for readers and tests"))]
+/// One system call at every level, and the reasons.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     /// The kernel's name of the call.
     pub name: &'static str,
     /// Its number on x86_64.
     pub number: i64,
-    /// What happens when it is called.
-    pub rule: Rule,
-    /// The reason, for the reader of the table.
+    /// What happens when it is called at `contained`.
+    pub contained: Rule,
+    /// What happens at `pinned` when `contained` allows it.
+    pub pinned: Pinned,
+    /// Why that is safe.
     pub why: &'static str,
+    /// Untrapped: why its result follows from hashed or private state. Trapped: what the supervisor answers.
+    pub follows: &'static str,
+    /// The test that covers the row.
+    pub test: &'static str,
 }
 
-/// The outcome of a call, decided by number and register arguments only.
+/// The outcome of a call at `contained`, decided by number and register arguments only.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Rule {
     /// Always allowed.
     Allow,
@@ -67,183 +83,102 @@ pub(crate) enum Rule {
         /// The values allowed.
         values: &'static [u64],
     },
-    /// `socket(2)`: family, type and protocol as in [`SOCKETS`].
+    /// `socket(2)`: family, type and protocol as in [`rows::SOCKETS`].
     Sockets,
     /// Refused with this errno.
     Errno(i32),
 }
 
-/// One row; a function so that the table stays one call a line.
-const fn row(name: &'static str, number: i64, rule: Rule, why: &'static str) -> Row {
-    Row { name, number, rule, why }
+/// The outcome of a call at `pinned`, after `contained` has refused what it refuses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pinned {
+    /// Runs untrapped.
+    Native,
+    /// Trapped when the argument meets the test, else untrapped.
+    TrapWhen {
+        /// Which argument.
+        arg: u8,
+        /// What makes it trapped.
+        test: Test,
+        /// Who answers.
+        class: Class,
+    },
+    /// Refused when the argument meets the test, else untrapped.
+    RefuseWhen {
+        /// Which argument.
+        arg: u8,
+        /// What makes it refused.
+        test: Test,
+        /// With which errno.
+        errno: i32,
+    },
+    /// Always trapped.
+    Trap(Class),
+    /// Refused with this errno.
+    Errno(i32),
 }
 
-/// Sockets that may be made: (family, type without flags, protocol or any).
-const SOCKETS: &[(i32, i32, Option<i32>)] = &[
-    (libc::AF_UNIX, libc::SOCK_STREAM, None),
-    (libc::AF_UNIX, libc::SOCK_DGRAM, None),
-    (libc::AF_UNIX, libc::SOCK_SEQPACKET, None),
-    (libc::AF_INET, libc::SOCK_STREAM, Some(0)),
-    (libc::AF_INET, libc::SOCK_STREAM, Some(libc::IPPROTO_TCP)),
-    (libc::AF_INET, libc::SOCK_DGRAM, Some(0)),
-    (libc::AF_INET, libc::SOCK_DGRAM, Some(libc::IPPROTO_UDP)),
-    (libc::AF_INET6, libc::SOCK_STREAM, Some(0)),
-    (libc::AF_INET6, libc::SOCK_STREAM, Some(libc::IPPROTO_TCP)),
-    (libc::AF_INET6, libc::SOCK_DGRAM, Some(0)),
-    (libc::AF_INET6, libc::SOCK_DGRAM, Some(libc::IPPROTO_UDP)),
-];
+/// A question about the low 32 bits of one argument.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Test {
+    /// One of these bits is set.
+    AnyBit(u64),
+    /// It is one of these values.
+    OneOf(&'static [u64]),
+}
 
-/// Every row of the table.
+/// Who in the supervisor answers a trapped call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// Reads of clocks, of used time and of load.
+    Time,
+    /// Waits for time or for a signal, and the yield.
+    Sleep,
+    /// Random bytes.
+    Random,
+    /// Facts about machine and CPUs.
+    Identity,
+    /// Facts about files and directories.
+    Metadata,
+    /// Descriptors and names that come and go.
+    Files,
+    /// Bytes that may have to wait for somebody.
+    Streams,
+    /// Waits for several descriptors.
+    Readiness,
+    /// Waits on words of memory.
+    Futex,
+    /// Tasks that come, go and wait for each other.
+    Process,
+    /// Signals between tasks.
+    Signals,
+    /// Timers that act later.
+    Timers,
+    /// Sockets, whose other end may be a task or a recording.
+    Sockets,
+    /// Executable mappings, and facts about residency.
+    Memory,
+    /// File locks, and the settings of descriptors that make signals.
+    Locks,
+}
+
+impl Row {
+    /// Who answers the call when it is trapped; nothing if it never is.
+    pub(crate) const fn class(&self) -> Option<Class> {
+        match self.pinned {
+            Pinned::Trap(class) | Pinned::TrapWhen { class, .. } => Some(class),
+            Pinned::Native | Pinned::RefuseWhen { .. } | Pinned::Errno(_) => None,
+        }
+    }
+}
+
+/// The row of a number, in constant time.
+#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor of pinned cages asks"))]
+pub(crate) fn lookup(number: i64) -> Option<&'static Row> {
+    rows::TABLE.get(usize::try_from(number).ok()?)?.as_ref()
+}
+
+/// Every row, by number.
 pub(crate) fn table() -> impl Iterator<Item = &'static Row> {
-    use allowed::{FILES, IO, IPC, MEMORY, NETWORK, PROCESS, SIGNALS, SYSTEM, TIME};
-    let parts = [
-        IO,
-        FILES,
-        MEMORY,
-        PROCESS,
-        SIGNALS,
-        TIME,
-        NETWORK,
-        IPC,
-        SYSTEM,
-        by_argument::BY_ARGUMENT,
-        refused::REFUSED,
-        refused::MISSING,
-    ];
-    parts.into_iter().flatten()
-}
-
-/// The compiled wall.
-pub(crate) struct Filter(BpfProgram);
-
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
-
-/// What the dispatch does with a number.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Return(u32),
-    Judge,
-}
-
-const ALLOW: Outcome = Outcome::Return(libc::SECCOMP_RET_ALLOW);
-
-const fn refuse(errno: i32) -> Outcome {
-    Outcome::Return(libc::SECCOMP_RET_ERRNO | errno as u32)
-}
-
-/// Compiles the table.
-pub(crate) fn compile() -> Result<Filter, Error> {
-    let mut outcomes = BTreeMap::new();
-    let mut judged = Rules::new();
-    for row in table() {
-        let outcome = match row.rule {
-            Rule::Allow => ALLOW,
-            Rule::Errno(errno) => refuse(errno),
-            _ => {
-                judged.insert(row.number, conditions(&row.rule)?);
-                Outcome::Judge
-            }
-        };
-        let number = u32::try_from(row.number)
-            .map_err(|_| Error::CompileFilter(format!("{}: bad number", row.name)))?;
-        outcomes.insert(number, outcome);
-    }
-    let mut program = dispatch(&outcomes);
-    program.extend(judge(judged)?);
-    Ok(Filter(program))
-}
-
-/// The part that needs only the number. Every path ends in a return, except that judged numbers jump to its
-/// end.
-fn dispatch(outcomes: &BTreeMap<u32, Outcome>) -> BpfProgram {
-    const NUMBER: u32 = 0; // offsets in struct seccomp_data
-    const ARCHITECTURE: u32 = 4;
-    const X86_64: u32 = 0xc000_003e;
-    let op = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
-    let load = |offset| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
-    let give = |value| op(libc::BPF_RET | libc::BPF_K, 0, 0, value);
-    let mut program = vec![
-        load(ARCHITECTURE),
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, X86_64),
-        give(libc::SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER),
-    ];
-    // Runs of numbers with one outcome: (first number after the run, outcome).
-    let mut runs: Vec<(u32, Outcome)> = Vec::new();
-    let last = outcomes.last_key_value().map_or(0, |(number, _)| *number);
-    for number in 0..=last {
-        let outcome = outcomes.get(&number).copied().unwrap_or(refuse(libc::EPERM));
-        match runs.last_mut() {
-            Some((end, same)) if *same == outcome => *end = number + 1,
-            _ => runs.push((number + 1, outcome)),
-        }
-    }
-    let total = program.len() + 2 * runs.len() + 1;
-    for (end, outcome) in runs {
-        program.push(op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, end));
-        let distance = (total - program.len() - 1) as u32;
-        program.push(match outcome {
-            Outcome::Return(value) => give(value),
-            Outcome::Judge => op(libc::BPF_JMP | libc::BPF_JA, 0, 0, distance),
-        });
-    }
-    program.push(give(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32)); // beyond the table, and every x32 number
-    program
-}
-
-/// The part that looks at arguments, made by `seccompiler`: it loads what it needs itself, so it may follow
-/// anything.
-fn judge(rules: Rules) -> Result<BpfProgram, Error> {
-    let otherwise = SeccompAction::Errno(libc::EPERM as u32);
-    SeccompFilter::new(rules, otherwise, SeccompAction::Allow, TargetArch::x86_64)
-        .and_then(BpfProgram::try_from)
-        .map_err(|e| Error::CompileFilter(e.to_string()))
-}
-
-/// The alternatives under which a judged call is allowed.
-fn conditions(rule: &Rule) -> Result<Vec<SeccompRule>, Error> {
-    use SeccompCmpOp::{Eq, MaskedEq};
-    Ok(match *rule {
-        Rule::Allow | Rule::Errno(_) => Vec::new(), // decided by the dispatch
-        Rule::Masked { arg, mask, value } => vec![all(&[(arg, MaskedEq(mask), value)])?],
-        Rule::OneOf { arg, values } => {
-            values.iter().map(|v| all(&[(arg, Eq, *v)])).collect::<Result<Vec<_>, _>>()?
-        }
-        Rule::MaskedOneOf { arg, mask, values } => {
-            values.iter().map(|v| all(&[(arg, MaskedEq(mask), *v)])).collect::<Result<Vec<_>, _>>()?
-        }
-        Rule::Sockets => SOCKETS.iter().map(|s| socket(*s)).collect::<Result<Vec<_>, _>>()?,
-    })
-}
-
-fn socket((family, kind, protocol): (i32, i32, Option<i32>)) -> Result<SeccompRule, Error> {
-    let flags = (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) as u64;
-    let mut parts = vec![
-        (0, SeccompCmpOp::Eq, family as u64),
-        (1, SeccompCmpOp::MaskedEq(0xffff_ffff & !flags), kind as u64),
-    ];
-    parts.extend(protocol.map(|p| (2, SeccompCmpOp::Eq, p as u64)));
-    all(&parts)
-}
-
-/// A rule that holds when every condition does. Arguments are compared as the 32 bits the kernel itself
-/// reads.
-fn all(parts: &[(u8, SeccompCmpOp, u64)]) -> Result<SeccompRule, Error> {
-    let one = |(arg, op, value): &(u8, SeccompCmpOp, u64)| {
-        SeccompCondition::new(*arg, SeccompCmpArgLen::Dword, op.clone(), *value)
-    };
-    let conditions = parts.iter().map(one).collect::<Result<Vec<_>, _>>();
-    conditions.and_then(SeccompRule::new).map_err(|e| Error::CompileFilter(e.to_string()))
-}
-
-impl Filter {
-    /// Installs the filter on this thread and everything it starts. There is no way back.
-    pub(crate) fn install(&self) -> Result<(), seccompiler::Error> {
-        seccompiler::apply_filter(&self.0)
-    }
-
-    /// Instructions in the program.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
+    rows::TABLE.iter().flatten()
 }

@@ -1,0 +1,84 @@
+//! Rows: the process's own address space, bounded by the memory limit.
+//!
+//! Owns data only. At `pinned` address space layout is not randomised, so addresses follow from the calls before;
+//! executable mappings go to the supervisor, which looks for instructions that it must emulate.
+
+use super::super::{Class, Test};
+use super::{Part, Row, part, row};
+
+const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+
+/// Advice that makes content or result depend on what else the host does. `MADV_FREE` is the important one:
+/// whether the old bytes are still there later is the host's memory pressure.
+const HOST_ADVICE: &[u64] =
+    &[libc::MADV_FREE as u64, MADV_COLLAPSE, libc::MADV_HWPOISON as u64, MADV_SOFT_OFFLINE];
+const MADV_COLLAPSE: u64 = 25;
+const MADV_SOFT_OFFLINE: u64 = 101;
+
+const LAYOUT: &str = "no randomised layout: addresses follow from the program and its earlier calls";
+const SCANNED: &str = "executable pages are searched for instructions that must be emulated, then it runs";
+const NO_RESULT: &str = "changes no content and tells nothing";
+
+const fn own(name: &'static str, number: i64, why: &'static str) -> Row {
+    row(name, number, why).native(LAYOUT)
+}
+
+const fn quiet(name: &'static str, number: i64, why: &'static str) -> Row {
+    row(name, number, why).native(NO_RESULT)
+}
+
+const fn scanned(name: &'static str, number: i64, why: &'static str) -> Row {
+    row(name, number, why)
+        .trap_when(2, Test::AnyBit(PROT_EXEC), Class::Memory, SCANNED)
+        .tested("executable_mappings_reach_the_supervisor")
+}
+
+/// Mappings.
+pub(super) const MAPPINGS: Part = part(
+    "private_state_runs_untrapped",
+    &[
+        scanned("mmap", libc::SYS_mmap, "own address space; executable pages are needed by every JIT"),
+        scanned(
+            "mprotect",
+            libc::SYS_mprotect,
+            "own address space; executable pages are needed by every JIT",
+        ),
+        scanned("pkey_mprotect", libc::SYS_pkey_mprotect, "own protection keys"),
+        own("munmap", libc::SYS_munmap, "own address space"),
+        own("mremap", libc::SYS_mremap, "own address space"),
+        own("brk", libc::SYS_brk, "own address space"),
+        own("remap_file_pages", libc::SYS_remap_file_pages, "own mappings"),
+        own("pkey_alloc", libc::SYS_pkey_alloc, "own protection keys"),
+        own("pkey_free", libc::SYS_pkey_free, "own protection keys"),
+        own("mseal", libc::SYS_mseal, "only makes own mappings stricter"),
+    ],
+);
+
+/// Pages behind mappings.
+pub(super) const PAGES: Part = part(
+    "private_state_runs_untrapped",
+    &[
+        row("madvise", libc::SYS_madvise, "hint on own pages")
+            .refuse_when(
+                2,
+                Test::OneOf(HOST_ADVICE),
+                libc::EINVAL,
+                "advice by which the host decides about content looks unknown; callers fall back to \
+                 MADV_DONTNEED; the rest acts at once",
+            )
+            .tested("advice_that_leaves_content_to_the_host_is_refused"),
+        row("mincore", libc::SYS_mincore, "residency of own pages")
+            .trap(Class::Memory, "every mapped page is reported resident")
+            .tested("executable_mappings_reach_the_supervisor"),
+        quiet("msync", libc::SYS_msync, "own mappings"),
+        quiet("mlock", libc::SYS_mlock, "bounded by RLIMIT_MEMLOCK"),
+        quiet("mlock2", libc::SYS_mlock2, "bounded by RLIMIT_MEMLOCK"),
+        quiet("munlock", libc::SYS_munlock, "own pages"),
+        quiet("mlockall", libc::SYS_mlockall, "bounded by RLIMIT_MEMLOCK"),
+        quiet("munlockall", libc::SYS_munlockall, "own pages"),
+        quiet("membarrier", libc::SYS_membarrier, "orders own threads"),
+        row("get_mempolicy", libc::SYS_get_mempolicy, "placement facts of own pages")
+            .absent("looks missing, as in a kernel without memory nodes: nodes are the host's")
+            .tested("what_is_not_offered_looks_missing"),
+    ],
+);
