@@ -47,6 +47,18 @@ impl InputKind {
     }
 }
 
+impl std::fmt::Display for InputKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stdin => "stdin",
+            Self::File => "file",
+            Self::Connect => "connect",
+            Self::Receive => "receive",
+            Self::Host => "host",
+        })
+    }
+}
+
 /// One external input.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {

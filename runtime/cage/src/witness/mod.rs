@@ -12,10 +12,13 @@
 mod bytes;
 mod check;
 mod chunk;
+mod diff;
+mod divergence;
 mod error;
 mod event;
 mod header;
 mod input;
+mod inspect;
 mod merkle;
 mod read;
 mod recorder;
@@ -24,10 +27,15 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use diff::{CallNames, diff};
+pub use divergence::{
+    ByteDifference, CallView, DataView, Divergence, Excerpt, FieldDifference, InputView, LogDivergence, Side,
+};
 pub use error::WitnessError;
 pub use event::{Data, Event, MAX_SLICES, OwnedEvent};
 pub use header::{MAX_HEADER_BYTES, Outcome, RunHeader};
 pub use input::{Input, InputKind, MAX_LABEL_BYTES, OwnedInput};
+pub use inspect::{CallCount, InputLine, LogSummary, Summary};
 pub use read::{Events, Inputs, Witness};
 pub use recorder::{Recorded, Recorder};
 

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use super::bytes::{Cursor, Malformed};
 use super::check::{self, Indexed, InputRules, Sound};
-use super::chunk;
+use super::chunk::{self, Totals};
 use super::header::{Outcome, RunHeader};
-use super::input::{OwnedInput, Record};
+use super::input::{self, OwnedInput, Record};
 use super::{Log, OwnedEvent, WitnessError, event};
 use crate::sys;
 
@@ -75,20 +75,9 @@ impl Witness {
         self.sound.bytes
     }
 
-    /// Bytes of all records of a log, kept or not.
-    pub fn record_bytes(&self, log: Log) -> u64 {
-        match log {
-            Log::Trace => self.sound.footer.trace.bytes,
-            Log::Input => self.sound.footer.inputs.bytes,
-        }
-    }
-
     /// Chunks of a log, kept or not.
     pub fn chunks(&self, log: Log) -> u64 {
-        match log {
-            Log::Trace => self.sound.footer.trace.chunks,
-            Log::Input => self.sound.footer.inputs.chunks,
-        }
+        self.totals(log).chunks
     }
 
     /// Whether bodies of inputs were dropped: then it cannot be replayed.
@@ -106,7 +95,7 @@ impl Witness {
         self.index(log).len() as u64 == self.chunks(log)
     }
 
-    fn dropped(&self, log: Log) -> bool {
+    pub(super) fn dropped(&self, log: Log) -> bool {
         !self.recomputed(log) || self.index(log).last().is_some_and(|last| !last.head.kept)
     }
 
@@ -118,6 +107,13 @@ impl Witness {
     /// The trapped calls in order. After the last that was kept, an error says what was dropped.
     pub fn events(&self) -> Events<'_> {
         self.events_from(0)
+    }
+
+    pub(super) fn totals(&self, log: Log) -> &Totals {
+        match log {
+            Log::Trace => &self.sound.footer.trace,
+            Log::Input => &self.sound.footer.inputs,
+        }
     }
 
     pub(super) fn index(&self, log: Log) -> &[Indexed] {
@@ -132,9 +128,10 @@ impl Witness {
         Events { from: Chunks::new(self, Log::Trace, chunk), ended: false }
     }
 
-    /// The inputs from the start of a chunk on, which must begin with an opening.
+    /// The inputs that begin in a chunk, one of which does, and after it.
     pub(super) fn inputs_from(&self, chunk: usize) -> Inputs<'_> {
-        Inputs { from: Chunks::new(self, Log::Input, chunk), rules: InputRules::default(), ended: false }
+        let (from, rules) = (Chunks::new(self, Log::Input, chunk), InputRules::default());
+        Inputs { from, rules, begun: false, ended: false }
     }
 }
 
@@ -230,34 +227,52 @@ impl Iterator for Events<'_> {
 pub struct Inputs<'a> {
     from: Chunks<'a>,
     rules: InputRules,
+    /// The first opening was reached.
+    begun: bool,
     ended: bool,
 }
 
 impl Inputs<'_> {
+    /// Passes over the parts of an input that began in an earlier chunk.
+    fn skip_parts(&mut self) -> Result<(), WitnessError> {
+        let mut cursor = Cursor::new(&self.from.records);
+        while cursor.left() > 0 {
+            let at = self.from.records.len() - cursor.left();
+            if let Record::Opening(_) = input::take(&mut cursor).map_err(|why| self.from.refused(why))? {
+                self.from.at = at;
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn step(&mut self) -> Result<Option<OwnedInput>, WitnessError> {
         if !self.from.load()? {
             return Ok(None);
         }
-        let mut input: Option<OwnedInput> = None;
+        if !std::mem::replace(&mut self.begun, true) {
+            self.skip_parts()?;
+        }
+        let mut whole: Option<OwnedInput> = None;
         loop {
             // A part that is missing at the limit leaves the input it belongs to incomplete: it is the one named.
             self.from.load()?;
             let mut cursor = Cursor::new(&self.from.records[self.from.at..]);
-            let whole = self.from.records.len();
-            let record = self.rules.next(&mut cursor, whole).map_err(|why| self.from.refused(why))?;
-            match (record, &mut input) {
+            let length = self.from.records.len();
+            let record = self.rules.next(&mut cursor, length).map_err(|why| self.from.refused(why))?;
+            match (record, &mut whole) {
                 (Record::Opening(opening), none) => {
-                    let super::input::Opening { at_event, kind, label, .. } = opening;
+                    let input::Opening { at_event, kind, label, .. } = opening;
                     let seq = self.from.seq;
                     *none = Some(OwnedInput { seq, at_event, kind, label, bytes: Vec::new() });
                 }
                 (Record::Part(part), Some(input)) => input.bytes.extend_from_slice(part),
                 (Record::Part(_), None) => return Err(self.from.refused("a part of no input")),
             }
-            self.from.at = whole - cursor.left();
+            self.from.at = length - cursor.left();
             if self.rules.left == 0 {
                 self.from.seq += 1;
-                return Ok(input);
+                return Ok(whole);
             }
         }
     }

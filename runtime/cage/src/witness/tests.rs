@@ -1,4 +1,5 @@
 //! The witness: its hashes, its file, and what becomes of damaged ones.
+mod comparing;
 mod damage;
 mod reading;
 mod recording;
