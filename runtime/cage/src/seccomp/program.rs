@@ -162,7 +162,7 @@ enum Then {
 
 /// Tries the rules in order; `otherwise` if none holds.
 fn chain(rules: Vec<SeccompRule>, then: Then, otherwise: Action) -> BpfProgram {
-    let rules: Vec<BpfProgram> = rules.into_iter().map(BpfProgram::from).collect();
+    let rules: Vec<BpfProgram> = rules.into_iter().map(conditions).collect();
     let total = rules.iter().map(|rule| rule.len() + 1).sum::<usize>() + 1;
     let mut program = Vec::with_capacity(total);
     for rule in rules {
@@ -176,6 +176,12 @@ fn chain(rules: Vec<SeccompRule>, then: Then, otherwise: Action) -> BpfProgram {
     }
     program.push(give(otherwise));
     program
+}
+
+/// The conditions of a rule. What `seccompiler` makes opens with two jumps: one into the conditions, and one for its
+/// own dispatch, which leads out of this program.
+fn conditions(rule: SeccompRule) -> BpfProgram {
+    BpfProgram::from(rule).split_off(2)
 }
 
 /// The chain of an allowed call that gets `action` when its argument meets the test.

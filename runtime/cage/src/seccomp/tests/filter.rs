@@ -243,6 +243,29 @@ fn arguments_decide_where_the_row_says_so() {
     assert_eq!(at(libc::SYS_fcntl, 1, 3), [ALLOW; 2], "F_GETFL");
 }
 
+/// What the kernel demands of a program, and what this one's parts promise each other.
+#[test]
+fn every_jump_stays_inside_and_every_instruction_is_reached() {
+    for level in [Level::Contained, Level::Pinned] {
+        let program = program(level);
+        let mut reached = vec![false; program.len()];
+        reached[0] = true;
+        for (at, i) in program.iter().enumerate() {
+            assert!(reached[at], "{level:?}: nothing leads to instruction {at}");
+            let next: &[usize] = match u32::from(i.code) & 7 {
+                libc::BPF_RET => &[],
+                libc::BPF_JMP if u32::from(i.code) == libc::BPF_JMP | libc::BPF_JA => &[i.k as usize],
+                libc::BPF_JMP => &[usize::from(i.jt), usize::from(i.jf)],
+                _ => &[0],
+            };
+            for distance in next {
+                let target = reached.get_mut(at + 1 + distance);
+                *target.unwrap_or_else(|| panic!("{level:?}: instruction {at} leaves the program")) = true;
+            }
+        }
+    }
+}
+
 #[test]
 fn the_table_compiles_to_short_programs() {
     for (level, most) in [(Level::Contained, 800), (Level::Pinned, 1200)] {
