@@ -7,7 +7,7 @@
 //!
 //! Map: `spec` what is asked; `launch` (supervisor side) and `child` (inside) build the cage from `mounts`,
 //! `procfs`, `walls`, `seccomp` and `cgroup`; `watch` runs it; `supervise` ties these together; `record`,
-//! `logs`, `output` and `report` are what remains; `stop` (with `sweep`), `health`, `usage` and `detect` are
+//! `logs`, `output`, `report` and `witness` are what remains; `stop` (with `sweep`), `health`, `usage` and `detect` are
 //! asked from outside.
 
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -43,7 +43,7 @@ pub use detect::detect;
 pub use error::Error;
 pub use record::Record;
 pub use report::{Exit, Report};
-pub use seccomp::{Syscall, syscalls, syscalls_page};
+pub use seccomp::{Syscall, call_name, syscalls, syscalls_page};
 pub use spec::{CageSpec, Limits, Root};
 pub use stop::{Swept, stop, sweep};
 pub use supervise::supervise;

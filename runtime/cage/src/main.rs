@@ -3,6 +3,8 @@
 //! Owns the command line and the detaching of `start`. Exit status of `run` is the program's own and 125 when
 //! the cage itself failed; of the other commands 0 done, 1 a check failed, 2 usage, 125 failed.
 
+mod commands;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use metanode_cage::health::{Health, probe};
 use metanode_cage::spec::MAX_SPEC_BYTES;
 use metanode_cage::supervise::{DEFAULT_GRACE_MS, start_detached};
+use metanode_cage::witness::WitnessError;
 use metanode_cage::{CageSpec, Entry, Error, Exit, detect, stop, supervise, sweep, syscalls, syscalls_page};
 
 // Linked before the shared one is asked for, which then is not needed; see build.rs.
@@ -32,6 +35,8 @@ const USAGE: &str = "usage: metanode-cage COMMAND
                                          connect (or HTTP GET) from inside the cage's network; exit status 1 if unwell
   sweep DIR                              clean up below DIR after supervisors that died
   detect                                 what this machine offers a cage
+  inspect FILE [--json]                  check a witness and sum it up
+  diff A B [--json]                      the first difference of two witnesses; exit status 1 if there is one
   syscalls [--json]                      what each level does with every system call, and why
 ";
 
@@ -39,6 +44,7 @@ const USAGE: &str = "usage: metanode-cage COMMAND
 enum Failure {
     Usage(String),
     Cage(Error),
+    Witness(PathBuf, WitnessError),
 }
 
 impl From<Error> for Failure {
@@ -57,6 +63,10 @@ fn main() -> ExitCode {
         }
         Err(Failure::Cage(error)) => {
             eprintln!("metanode-cage: {error}");
+            ExitCode::from(CAGE_FAILED)
+        }
+        Err(Failure::Witness(file, error)) => {
+            eprintln!("metanode-cage: {}: {error}", file.display());
             ExitCode::from(CAGE_FAILED)
         }
     }
@@ -86,6 +96,8 @@ fn command(arguments: &[String]) -> Result<u8, Failure> {
             [json] if json == "--json" => print(&syscalls()).map(|()| 0),
             _ => Err(Failure::Usage("syscalls takes --json or nothing".into())),
         },
+        "inspect" => commands::inspect(rest),
+        "diff" => commands::compare(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(0)
