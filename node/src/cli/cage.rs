@@ -241,6 +241,7 @@ fn native(args: &RunArgs, parts: CageParts, scratch: &Scratch, live: bool) -> Do
             wall_ms: args.timeout.unwrap_or(0),
             ..Limits::default()
         },
+        ..CageSpec::default()
     };
     spec.validate(true).usage(what)?;
     let mut command = Command::new(program()?);

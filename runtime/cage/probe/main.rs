@@ -56,6 +56,7 @@ fn call_in_a_cage() {
         hostname: "cage".into(),
         stdin: None,
         limits: Limits { wall_ms: 60_000, ..Limits::default() },
+        ..CageSpec::default()
     };
     let secret = [42u8];
     let entry = Entry::Call(Box::new(move || {

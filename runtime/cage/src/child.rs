@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mounts::Lower;
 use crate::report::Barriers;
-use crate::spec::{CageSpec, Root};
+use crate::spec::{CageSpec, Level, Root};
 use crate::{Entry, Error, mounts, seccomp, sys, walls};
 
 /// Where the status pipe and the control socket sit in the init's table.
@@ -95,7 +95,9 @@ impl Child<'_> {
         // While the supervisor writes the maps: what needs no user id. Joining comes first because on a busy
         // machine it costs this process its turn, which then passes while it would wait anyway.
         walls::join_cgroups(std::mem::take(&mut self.tasks), &mut barriers)?;
+        let pinned = self.spec.level == Level::Pinned;
         let filter = seccomp::compile(seccomp::Level::Contained)?;
+        let traps = if pinned { Some(seccomp::compile(seccomp::Level::Pinned)?) } else { None };
         walls::identity(&self.spec.hostname, &mut barriers)?;
         let (go, tree) = self.wait_for_go()?;
         sys::become_user(0, 0, go.range).map_err(|e| Error::launch("become root of the namespace", e))?;
@@ -119,11 +121,18 @@ impl Child<'_> {
         barriers.installed("fds_closed", "only standard streams survive");
         walls::capabilities(&mut barriers)?;
         walls::landlock(&mut barriers)?;
-        let detail = format!("allow-list, {} BPF instructions, default EPERM", filter.len());
-        filter.install().map_err(|e| Error::launch(format!("seccomp: {e}"), io::Error::last_os_error()))?;
+        let Some(traps) = traps else {
+            let detail = format!("allow-list, {} BPF instructions, default EPERM", filter.len());
+            install(&filter)?;
+            barriers.installed("seccomp", detail);
+            announce(&barriers, upper)?;
+            return start(program, None);
+        };
+        // The program has a filter of its own, which traps; its init gets this one when the program exists.
+        let detail = format!("trap table, {} BPF instructions, default trap", traps.len());
         barriers.installed("seccomp", detail);
         announce(&barriers, upper)?;
-        start(program)
+        start(program, Some((&filter, &traps)))
     }
 
     /// Waits for the maps; the root tree comes along when the supervisor could prepare it.
@@ -241,6 +250,25 @@ impl<'a> Program<'a> {
         Ok(Self::Exec(Command { candidates, argv: strings(&call.argv)?, envp: strings(&call.env)? }))
     }
 
+    /// Starts it under a filter that traps, once the supervisor traces it; its pid.
+    fn start_traced(self, traps: &seccomp::Filter) -> io::Result<i32> {
+        let Self::Exec(command) = self else {
+            return Err(io::Error::other("only a program can be traced, not a closure"));
+        };
+        match sys::fork()? {
+            Some(pid) => Ok(pid),
+            None => {
+                become_program();
+                let failed = match await_tracer().and_then(|()| traps.install().map_err(io::Error::other)) {
+                    Ok(()) => Error::launch("execute the program", command.execute()),
+                    Err(e) => Error::launch("prepare to be traced", e),
+                };
+                Reporter(STATUS).send(&failed);
+                sys::exit_now(125)
+            }
+        }
+    }
+
     /// Starts it; its pid.
     fn start(self) -> io::Result<i32> {
         match self {
@@ -288,14 +316,43 @@ fn become_program() {
     let _ = sys::set_signal_mask(&sys::signal_set(&[]));
 }
 
-/// Starts the program and stays behind as its init.
-fn start(program: Program<'_>) -> Result<std::convert::Infallible, Error> {
+/// Tells the supervisor which process to trace and waits until it does.
+fn await_tracer() -> io::Result<()> {
+    sys::ptrace::pin_process()?;
+    let own = sys::pidfd_open(std::process::id() as i32)?;
+    // SAFETY: `arrange` placed the control socket there and nothing has closed it.
+    let control = unsafe { BorrowedFd::borrow_raw(CONTROL) };
+    sys::send(control, b"trace me", Some(own.as_fd()))?;
+    drop(own);
+    let mut go = [0; 8];
+    match sys::receive(control, &mut go)? {
+        (0, _) => Err(io::Error::from_raw_os_error(libc::EPIPE)),
+        _ => Ok(()),
+    }
+}
+
+fn install(filter: &seccomp::Filter) -> Result<(), Error> {
+    filter.install().map_err(|e| Error::launch(format!("seccomp: {e}"), io::Error::last_os_error()))
+}
+
+/// Starts the program and stays behind as its init. `filters`: the init's own and the program's, when it is traced.
+fn start(
+    program: Program<'_>,
+    filters: Option<(&seccomp::Filter, &seccomp::Filter)>,
+) -> Result<std::convert::Infallible, Error> {
     let fail = |e| Error::launch("start the program", e);
     let mut watched = FORWARDED.to_vec();
     watched.push(libc::SIGCHLD);
     let set = sys::signal_set(&watched);
     sys::set_signal_mask(&set).map_err(fail)?;
-    let pid = program.start().map_err(fail)?;
+    let pid = match filters {
+        None => program.start().map_err(fail)?,
+        Some((own, traps)) => {
+            let pid = program.start_traced(traps).map_err(fail)?;
+            install(own)?;
+            pid
+        }
+    };
     // The output pipes stay open until this process ends, so that the supervisor wakes up once, not twice.
     let _ = sys::close_range(0, 0);
     let _ = sys::close_range(STATUS, STATUS);

@@ -8,13 +8,13 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::cgroup::{Controller, RANGE, Slot};
 use crate::child::{Child, Failure, Go};
 use crate::report::Barriers;
-use crate::spec::{CageSpec, Root};
+use crate::spec::{CageSpec, Level, Root};
 use crate::{Entry, Error, sys};
 
 /// Namespaces of the first process; the cgroup namespace follows once it is in its groups.
@@ -47,6 +47,8 @@ pub(crate) struct Running {
     pub user_namespace: OwnedFd,
     /// What stands and what is weaker.
     pub barriers: Barriers,
+    /// Pid of the program, which waits to be traced, and where it tells whether it could be executed.
+    pub traced: Option<(i32, OwnedFd)>,
 }
 
 /// The supervisor's ends while the launch is under way.
@@ -58,11 +60,12 @@ struct Ends {
     stderr: OwnedFd,
 }
 
-/// Launches the cage. `meanwhile` runs in the supervisor while the first process builds its walls.
+/// Launches the cage. `input` is the program's standard input, a pipe when absent. `meanwhile` runs in the supervisor while the first process builds its walls.
 pub(crate) fn launch(
     spec: &CageSpec,
     entry: Entry<'_>,
     slot: Option<&Slot>,
+    input: Option<OwnedFd>,
     meanwhile: impl FnOnce(i32) -> Result<(), Error>,
 ) -> Result<Running, Error> {
     require_one_thread()?;
@@ -70,7 +73,10 @@ pub(crate) fn launch(
     let (control, control_child) =
         sys::packet_pair().map_err(|e| Error::launch("make the control socket", e))?;
     let (status, status_child) = pipe("make the status pipe")?;
-    let (stdin_child, stdin) = pipe("make standard input")?;
+    let (mut stdin_child, stdin) = pipe("make standard input")?;
+    if let Some(input) = input {
+        stdin_child = input;
+    }
     let (stdout, stdout_child) = pipe("make standard output")?;
     let (stderr, stderr_child) = pipe("make standard error")?;
     let groups = |e| Error::launch("open the cgroup", e);
@@ -92,14 +98,19 @@ pub(crate) fn launch(
         let (user_namespace, mut barriers) = admit(spec, slot, pid, &ends, &pipes)?;
         drop((pipes, theirs));
         // When the first process is already gone, its own reason is the better one.
-        meanwhile(pid).or_else(|e| await_program(&ends).and(Err(e)))?;
-        await_program(&ends)?;
-        let (walls, upper) = read_barriers(&ends)?;
+        meanwhile(pid).or_else(|e| await_program(&ends.status).and(Err(e)))?;
+        let pinned = spec.level == Level::Pinned;
+        if !pinned {
+            await_program(&ends.status)?;
+        }
+        let (walls, upper) = read_barriers(&ends).or_else(|e| await_program(&ends.status).and(Err(e)))?;
         barriers.list.extend(walls.list);
         barriers.weaker.extend(walls.weaker);
-        let Ends { control, stdin, stdout, stderr, .. } = ends;
+        let program = if pinned { Some(await_traced(&ends)?) } else { None };
+        let Ends { control, status, stdin, stdout, stderr } = ends;
         let pidfd = pidfd.try_clone().map_err(|e| Error::launch("keep the cage's descriptor", e))?;
-        Ok(Running { pid, pidfd, control, stdin, stdout, stderr, upper, user_namespace, barriers })
+        let traced = program.map(|program| (program, status));
+        Ok(Running { pid, pidfd, control, stdin, stdout, stderr, upper, user_namespace, barriers, traced })
     };
     finish().inspect_err(|_| {
         let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL, None);
@@ -155,7 +166,7 @@ fn admit(
     let go = Go { range, memory_cgroup: slot.is_some_and(|s| s.has(Controller::Memory)) };
     let text = serde_json::to_vec(&go).map_err(|e| Error::launch("say go", io::Error::other(e)))?;
     let sent = sys::send(ends.control.as_fd(), &text, tree.as_ref().map(AsFd::as_fd));
-    sent.or_else(|e| await_program(ends).and(Err(Error::launch("say go", e))))?;
+    sent.or_else(|e| await_program(&ends.status).and(Err(Error::launch("say go", e))))?;
     Ok((namespace, barriers))
 }
 
@@ -255,12 +266,29 @@ fn read_barriers(ends: &Ends) -> Result<(Barriers, OwnedFd), Error> {
     }
 }
 
+/// Waits for the process that shall be traced; its pid.
+fn await_traced(ends: &Ends) -> Result<i32, Error> {
+    let fail = |e| Error::launch("find the program to trace", e);
+    let mut packet = [0; 16];
+    let (_, pidfd) = sys::receive(ends.control.as_fd(), &mut packet).map_err(fail)?;
+    let Some(pidfd) = pidfd else {
+        await_program(&ends.status)?;
+        return Err(fail(io::Error::other("it ended without a word")));
+    };
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).map_err(fail)?;
+    info.lines()
+        .find_map(|line| line.strip_prefix("Pid:"))
+        .and_then(|pid| pid.trim().parse().ok())
+        .filter(|pid| *pid > 0)
+        .ok_or_else(|| fail(io::Error::other("its descriptor names no process")))
+}
+
 /// Reads the status pipe to its end: nothing means that the program runs.
-fn await_program(ends: &Ends) -> Result<(), Error> {
+pub(crate) fn await_program(status: &OwnedFd) -> Result<(), Error> {
     let mut text = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {
-        match sys::read(ends.status.as_fd(), &mut buffer) {
+        match sys::read(status.as_fd(), &mut buffer) {
             Ok(0) => break,
             Ok(n) => text.extend_from_slice(&buffer[..n]),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -173,7 +173,7 @@ fn run(spec: &CageSpec) -> Result<u8, Failure> {
         Exit::Signal(signal) => (128 + signal) as u8, // the shell's convention
         Exit::Timeout => explain(124, "the wall-clock limit passed"), // as timeout(1)
         Exit::Oom => explain(137, "killed for exceeding its memory limit"),
-        Exit::LaunchError(why) => explain(CAGE_FAILED, &why),
+        Exit::LaunchError(why) | Exit::NoVerdict(why) => explain(CAGE_FAILED, &why),
     })
 }
 

@@ -23,6 +23,35 @@ pub struct Report {
     pub level: String,
     /// How it ended.
     pub exit: Exit,
+    /// Whether the digests mean anything.
+    pub verdict: Verdict,
+    /// Key of all randomness of a pinned run, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
+    /// Digest of every trapped call of a pinned run, with its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_hash: Option<String>,
+    /// How many there were.
+    #[serde(default)]
+    pub trace_events: u64,
+    /// Root over the external inputs of a pinned run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_root: Option<String>,
+    /// How many there were.
+    #[serde(default)]
+    pub witness_entries: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub witness_bytes: u64,
+    /// Logical nanoseconds that passed in a pinned run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_ns: Option<u64>,
+    /// Fuel that a WASM module used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Why the level is lower than asked for.
+    #[serde(default)]
+    pub downgraded: Vec<String>,
     /// When it was started, milliseconds since the epoch.
     pub started_ms: u64,
     /// When everything in it had ended.
@@ -67,6 +96,19 @@ pub enum Exit {
     Oom,
     /// It never ran, for this reason.
     LaunchError(String),
+    /// The supervisor ended a pinned run that it could not carry on, for this reason. It says nothing about the
+    /// program.
+    NoVerdict(String),
+}
+
+/// Whether the run says anything about the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The program ended by itself.
+    Completed,
+    /// It did not, for this reason: no digest of this run may be held against anybody.
+    NoVerdict(String),
 }
 
 /// What a cage used.

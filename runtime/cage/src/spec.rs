@@ -43,6 +43,51 @@ pub struct CageSpec {
     /// Bounds on what the program may use.
     #[serde(default)]
     pub limits: Limits,
+    /// How determined the run shall be.
+    #[serde(default)]
+    pub level: Level,
+    /// Key of all randomness of a pinned run, 64 hexadecimal digits. It is public, and so is all that follows from it.
+    #[serde(default = "default_seed")]
+    pub seed: String,
+    /// Where the logical clock of a pinned run starts, milliseconds since 1970.
+    #[serde(default = "default_epoch_ms")]
+    pub epoch_ms: u64,
+    /// What names the root filesystem in a witness: the digest of an image, or empty.
+    #[serde(default)]
+    pub image: String,
+    /// File (absolute) that receives the witness of a pinned run.
+    #[serde(default)]
+    pub witness: Option<PathBuf>,
+    /// Bytes that a witness may take; beyond them nothing is kept and the run cannot be replayed.
+    #[serde(default = "default_witness_bytes")]
+    pub witness_bytes: u64,
+    /// Witness (absolute) whose inputs a pinned run takes instead of the world's.
+    #[serde(default)]
+    pub replay: Option<PathBuf>,
+    /// Hosts (`HOST:PORT`) that a pinned run may connect to; what they say is recorded.
+    #[serde(default)]
+    pub net: Vec<String>,
+}
+
+/// How determined a run shall be, as far as one cage can say: to be `reproduced` or `replayed` takes a second one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// All walls.
+    #[default]
+    Contained,
+    /// All walls, and everything that could differ between two runs is virtualised.
+    Pinned,
+}
+
+impl Level {
+    /// Its name, as in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Contained => "contained",
+            Self::Pinned => "pinned",
+        }
+    }
 }
 
 /// Where the root filesystem comes from.
@@ -95,8 +140,46 @@ impl Default for Limits {
     }
 }
 
+impl Default for CageSpec {
+    /// Every field at its default; `id`, `state_dir` and `argv` must still be given.
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            state_dir: PathBuf::new(),
+            root: Root::Empty,
+            argv: Vec::new(),
+            env: Vec::new(),
+            cwd: default_cwd(),
+            hostname: default_hostname(),
+            stdin: None,
+            limits: Limits::default(),
+            level: Level::default(),
+            seed: default_seed(),
+            epoch_ms: default_epoch_ms(),
+            image: String::new(),
+            witness: None,
+            witness_bytes: default_witness_bytes(),
+            replay: None,
+            net: Vec::new(),
+        }
+    }
+}
+
 fn default_cwd() -> String {
     "/".into()
+}
+
+fn default_seed() -> String {
+    "0".repeat(64)
+}
+
+/// 1 January 2026, so that certificates and build tools see a year they can live with.
+fn default_epoch_ms() -> u64 {
+    1_767_225_600_000
+}
+
+fn default_witness_bytes() -> u64 {
+    64 << 20
 }
 
 fn default_hostname() -> String {
@@ -138,7 +221,33 @@ impl CageSpec {
         if let Some(path) = &self.stdin {
             check_path("stdin", path)?;
         }
+        self.check_level()?;
         self.limits.validate()
+    }
+
+    /// The seed as bytes.
+    pub fn seed_bytes(&self) -> Result<[u8; 32], Error> {
+        let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
+        let pairs: Option<Vec<u8>> =
+            self.seed.as_bytes().chunks(2).map(|p| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?)).collect();
+        pairs.and_then(|b| b.try_into().ok()).ok_or_else(|| bad("seed", "must be 64 hexadecimal digits"))
+    }
+
+    fn check_level(&self) -> Result<(), Error> {
+        self.seed_bytes()?;
+        if self.epoch_ms > 1 << 43 {
+            return Err(bad("epoch_ms", "lies beyond the year 2248"));
+        }
+        for (field, path) in [("witness", &self.witness), ("replay", &self.replay)] {
+            if let Some(path) = path {
+                check_path(field, path)?;
+            }
+        }
+        let pinned_only = self.witness.is_some() || self.replay.is_some() || !self.net.is_empty();
+        if self.level == Level::Contained && pinned_only {
+            return Err(bad("level", "witness, replay and net need level `pinned`"));
+        }
+        Ok(())
     }
 
     fn check_strings(&self) -> Result<(), Error> {

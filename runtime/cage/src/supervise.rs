@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,10 +14,11 @@ use crate::cgroup::{self, Slot};
 use crate::launch;
 use crate::logs::Stream;
 use crate::record::{self, Process, Record};
-use crate::report::{Barriers, Disk, Exit, Report, Usage};
-use crate::spec::CageSpec;
+use crate::pinned::session::{self, Session};
+use crate::report::{Barriers, Disk, Exit, Report, Usage, Verdict};
+use crate::spec::{CageSpec, Level};
 use crate::usage::USAGE_FILE;
-use crate::watch::Watch;
+use crate::watch::{Output, Watch};
 use crate::{Entry, Error, cpu, sys};
 
 /// Grace between SIGTERM and SIGKILL when the stop request names none.
@@ -88,7 +90,13 @@ fn run(
     let slot = if sys::euid() == 0 { acquire(spec, &mut ledger.barriers)? } else { None };
     let mut record = None;
     let mut streams = None;
-    let launched = launch::launch(spec, entry, slot.as_ref(), |pid| {
+    let pinned = spec.level == Level::Pinned;
+    let bytes = match read_input(pinned, &input, spec.limits.memory_bytes) {
+        Ok(bytes) => bytes,
+        Err(error) => return Ok(ledger.failed(spec, &error)),
+    };
+    let stdin = if pinned { Some(session::input(&bytes)?) } else { None };
+    let launched = launch::launch(spec, entry, slot.as_ref(), stdin, |pid| {
         record = Some(write_record(spec, pid, ledger.started_ms, slot.as_ref())?);
         let open = |name: &str| Stream::create(&spec.state_dir, name, spec.limits.output_bytes);
         streams = Some([open("stdout.log")?, open("stderr.log")?]);
@@ -96,15 +104,62 @@ fn run(
         Ok(())
     });
     match (launched, record, streams) {
-        (Ok(cage), Some(record), Some(streams)) => {
+        (Ok(mut cage), Some(record), Some(streams)) => {
+            let output = match read_output(spec, &mut cage, &bytes, streams)? {
+                Ok(output) => output,
+                Err(error) => return Ok(ledger.failed(spec, &error)),
+            };
             running(&record);
             let signals =
                 sys::signal_descriptor(stops).map_err(|e| supervise_error("listen for signals", e))?;
-            Watch::new(spec, cage, slot, streams, input, signals, ledger)?.into_report()
+            let input = input.filter(|_| !pinned);
+            Watch::new(spec, cage, slot, output, input, signals, ledger)?.into_report()
         }
         (Err(error), ..) => Ok(ledger.failed(spec, &error)),
         (Ok(_), ..) => unreachable!("a successful launch has written its record"),
     }
+}
+
+/// All of standard input, for a run that must know it before it starts.
+fn read_input(pinned: bool, input: &Option<File>, bound: u64) -> Result<Vec<u8>, Error> {
+    let fail = |e| Error::launch("read the file for standard input", e);
+    let mut bytes = Vec::new();
+    if let Some(file) = input.as_ref().filter(|_| pinned) {
+        let mut file = io::Read::take(file, bound + 1);
+        io::Read::read_to_end(&mut file, &mut bytes).map_err(fail)?;
+        if bytes.len() as u64 > bound {
+            return Err(fail(io::Error::other("it does not fit into the memory of the cage")));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Attaches whoever reads the output: for a pinned run the tracer, which the program waits for. The inner error is
+/// that of a program that could not be executed; nothing is left running then.
+fn read_output(
+    spec: &CageSpec,
+    cage: &mut launch::Running,
+    stdin: &[u8],
+    mut streams: [Stream; 2],
+) -> Result<Result<Output, Error>, Error> {
+    let copy = |fd: &OwnedFd| fd.try_clone().map_err(|e| supervise_error("read the output", e));
+    let pipes = [copy(&cage.stdout)?, copy(&cage.stderr)?];
+    if spec.level == Level::Pinned {
+        let session = Session::start(spec, cage, stdin, streams, pipes)?;
+        let Some((_, status)) = cage.traced.take() else { return Ok(Ok(Output::Tracer(session))) };
+        return Ok(match launch::await_program(&status) {
+            Ok(()) => Ok(Output::Tracer(session)),
+            Err(error) => {
+                session.join();
+                sys::wait_for(cage.pid).map_err(|e| supervise_error("reap the cage", e))?;
+                Err(error)
+            }
+        });
+    }
+    for (stream, source) in streams.iter_mut().zip(pipes) {
+        stream.attach(source).map_err(|e| supervise_error("read the output", e))?;
+    }
+    Ok(Ok(Output::Streams(streams)))
 }
 
 pub(crate) fn supervise_error(step: &'static str, source: io::Error) -> Error {
@@ -135,6 +190,17 @@ fn write_record(spec: &CageSpec, pid: i32, started_ms: u64, slot: Option<&Slot>)
     };
     record.write(&spec.state_dir)?;
     Ok(record)
+}
+
+/// What an end says about the program: nothing, when the host's clock, its memory or an operator brought it about.
+fn verdict(exit: &Exit) -> Verdict {
+    match exit {
+        Exit::Code(_) | Exit::Signal(_) => Verdict::Completed,
+        Exit::Timeout => Verdict::NoVerdict("E_KILLED: the wall-clock limit passed".into()),
+        Exit::Oom => Verdict::NoVerdict("E_KILLED: out of memory".into()),
+        Exit::LaunchError(why) => Verdict::NoVerdict(format!("E_LAUNCH: {why}")),
+        Exit::NoVerdict(why) => Verdict::NoVerdict(why.clone()),
+    }
 }
 
 /// What accumulates into the report.
@@ -192,8 +258,18 @@ impl Ledger {
         let empty = sys::hex(&<sha2::Sha256 as sha2::Digest>::digest(b""));
         Report {
             id: spec.id.clone(),
-            level: "contained".into(),
+            level: Level::Contained.name().into(),
+            verdict: verdict(&exit),
             exit,
+            seed: None,
+            trace_hash: None,
+            trace_events: 0,
+            witness_root: None,
+            witness_entries: 0,
+            witness_bytes: 0,
+            logical_ns: None,
+            fuel: None,
+            downgraded: Vec::new(),
             started_ms: self.started_ms,
             ended_ms: sys::now_ms(),
             usage: Usage {

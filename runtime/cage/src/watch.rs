@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::Slot;
 use crate::launch::Running;
+use crate::pinned::session::{self, Session};
 use crate::logs::Stream;
 use crate::report::{Exit, Report};
 use crate::spec::CageSpec;
@@ -42,6 +43,14 @@ struct Input {
     from: usize,
 }
 
+/// Who reads the program's output.
+pub(crate) enum Output {
+    /// This loop.
+    Streams([Stream; 2]),
+    /// The tracer, for whom it is a part of the run.
+    Tracer(Session),
+}
+
 /// A running cage and everything that is watched about it.
 pub(crate) struct Watch<'a> {
     spec: &'a CageSpec,
@@ -51,7 +60,7 @@ pub(crate) struct Watch<'a> {
     control: OwnedFd,
     upper: OwnedFd,
     user_namespace: OwnedFd,
-    streams: [Stream; 2],
+    output: Option<Output>,
     input: Option<Input>,
     signals: OwnedFd,
     ledger: Ledger,
@@ -69,18 +78,14 @@ impl<'a> Watch<'a> {
         spec: &'a CageSpec,
         cage: Running,
         slot: Option<Slot>,
-        mut streams: [Stream; 2],
+        output: Output,
         input: Option<File>,
         signals: OwnedFd,
         mut ledger: Ledger,
     ) -> Result<Self, Error> {
-        let Running { pid, pidfd, control, stdin, stdout, stderr, upper, user_namespace, barriers } = cage;
+        let Running { pid, pidfd, control, stdin, upper, user_namespace, barriers, .. } = cage;
         ledger.barriers.list.extend(barriers.list);
         ledger.barriers.weaker.extend(barriers.weaker);
-        let [out, err] = &mut streams;
-        out.attach(stdout)
-            .and_then(|()| err.attach(stderr))
-            .map_err(|e| supervise_error("read the output", e))?;
         let input = match input {
             None => None, // dropping the pipe is the end of file
             Some(file) => {
@@ -99,7 +104,7 @@ impl<'a> Watch<'a> {
             control,
             upper,
             user_namespace,
-            streams,
+            output: Some(output),
             input,
             signals,
             ledger,
@@ -117,7 +122,7 @@ impl<'a> Watch<'a> {
         let mut buffer = vec![0u8; BUFFER];
         loop {
             let ready = self.wait()?;
-            self.streams.iter_mut().for_each(|s| s.pump(&mut buffer, ROUNDS));
+            self.pump(&mut buffer, ROUNDS);
             if ready.signal {
                 self.obey();
             }
@@ -128,7 +133,7 @@ impl<'a> Watch<'a> {
             }
         }
         self.hear();
-        self.streams.iter_mut().for_each(|s| s.pump(&mut buffer, usize::MAX));
+        self.pump(&mut buffer, usize::MAX);
         self.account()
     }
 
@@ -140,11 +145,15 @@ impl<'a> Watch<'a> {
             revents: 0,
         };
         let input = self.input.as_ref().map(|i| i.pipe.as_fd());
+        let source = |index: usize| match &self.output {
+            Some(Output::Streams(streams)) => streams[index].source(),
+            _ => None,
+        };
         let mut fds = [
             entry(Some(self.pidfd.as_fd()), libc::POLLIN),
             entry(Some(self.signals.as_fd()), libc::POLLIN),
-            entry(self.streams[0].source(), libc::POLLIN),
-            entry(self.streams[1].source(), libc::POLLIN),
+            entry(source(0), libc::POLLIN),
+            entry(source(1), libc::POLLIN),
             entry(input, libc::POLLOUT),
         ];
         let next = [self.deadline, self.kill_at, self.next_sample].into_iter().flatten().min();
@@ -152,6 +161,12 @@ impl<'a> Watch<'a> {
         sys::poll(&mut fds, timeout).map_err(|e| supervise_error("wait for the cage", e))?;
         let is_ready = |index: usize| fds[index].revents != 0;
         Ok(Ready { ended: is_ready(0), signal: is_ready(1) })
+    }
+
+    fn pump(&mut self, buffer: &mut [u8], rounds: usize) {
+        if let Some(Output::Streams(streams)) = &mut self.output {
+            streams.iter_mut().for_each(|stream| stream.pump(buffer, rounds));
+        }
     }
 
     /// How the program ended, if its init lived to tell. Asked once the init has ended: waking up earlier would
@@ -220,7 +235,19 @@ impl<'a> Watch<'a> {
     fn account(mut self) -> Result<Report, Error> {
         let (init, used) = sys::wait_for(self.pid).map_err(|e| supervise_error("reap the cage", e))?;
         self.ledger.sample(self.slot.as_ref());
-        let exit = self.exit(init);
+        let mut exit = self.exit(init);
+        let (out, err, traced) = match self.output.take().expect("the account is given once") {
+            Output::Streams([out, err]) => (out, err, None),
+            Output::Tracer(session) => {
+                let (finished, [out, err]) = session.join();
+                if let (Err(stop), Killed::No) = (&finished.status, self.killed)
+                    && exit != Exit::Oom
+                {
+                    exit = Exit::NoVerdict(stop.to_string());
+                }
+                (out, err, Some(finished))
+            }
+        };
         let tree = self.output_digest();
         if let Err(why) = &tree {
             self.ledger.barriers.weaker(format!("the output tree could not be read: {why}"));
@@ -237,10 +264,12 @@ impl<'a> Watch<'a> {
             report.usage.max_memory_bytes = used.ru_maxrss as u64 * 1024;
         }
         report.output_digest = tree.ok();
-        let [out, err] = self.streams;
         (report.stdout_bytes, report.stderr_bytes) = (out.total, err.total);
         report.output_dropped_bytes = out.dropped + err.dropped;
         (report.stdout_digest, report.stderr_digest) = (out.digest(), err.digest());
+        if let Some(finished) = traced {
+            session::conclude(self.spec, finished, &mut report)?;
+        }
         Ok(report)
     }
 

@@ -60,6 +60,7 @@ fn native_spec(assignment: &Assignment, image: &Image, dir: &CageDir, output_byt
             wall_ms: wall_ms(assignment),
             ..Limits::default()
         },
+        ..CageSpec::default()
     }
 }
 

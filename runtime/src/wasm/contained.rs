@@ -109,6 +109,7 @@ pub fn run_contained(job: &WasmJob) -> Result<(Report, WasmVerdict)> {
             wall_ms: if wall_ms == 0 { 0 } else { wall_ms.saturating_add(COMPILE_GRACE_MS) },
             ..Limits::default()
         },
+        ..CageSpec::default()
     };
     let inside = || match speak(&job.spec, &module, stdin) {
         Ok(()) => 0,

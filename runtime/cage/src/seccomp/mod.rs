@@ -17,7 +17,7 @@ pub(crate) mod rows;
 mod tests;
 
 pub use print::{Syscall, syscalls, syscalls_page};
-pub(crate) use program::compile;
+pub(crate) use program::{Filter, compile};
 
 /// Which of the two filters is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +175,11 @@ impl Row {
 /// The kernel's name of a call, if the table has a row for it.
 pub fn call_name(number: u32) -> Option<&'static str> {
     lookup(i64::from(number)).map(|row| row.name)
+}
+
+/// The name of a call, also of one without a row.
+pub(crate) fn name(number: i64) -> String {
+    lookup(number).map_or_else(|| format!("number {number}"), |row| row.name.to_owned())
 }
 
 /// The row of a number, in constant time.

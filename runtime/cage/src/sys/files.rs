@@ -80,6 +80,40 @@ pub(crate) fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// An anonymous file in memory with this content, which nobody can change, positioned at its start.
+pub(crate) fn sealed_file(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: a NUL-terminated string.
+    let fd = own(unsafe { libc::memfd_create(name.as_ptr(), flags) }.into())?;
+    let mut file = std::fs::File::from(fd);
+    io::Write::write_all(&mut file, bytes)?;
+    io::Seek::rewind(&mut file)?;
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
+    // SAFETY: plain integers only.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into())?;
+    Ok(file.into())
+}
+
+/// The status flags of an open file description.
+pub(crate) fn descriptor_flags(fd: RawFd) -> io::Result<libc::c_int> {
+    // SAFETY: plain integers only.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFL) }.into()).map(|flags| flags as libc::c_int)
+}
+
+/// Writes what fits without waiting; `WouldBlock` when that is nothing. Never raises SIGPIPE: this process has many
+/// programs' pipes.
+pub(crate) fn write_now(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let number = fd.as_raw_fd();
+    // SAFETY: `part` describes the live bytes, which are only read. Offset -1 means the file's own position.
+    let put = unsafe { libc::pwritev2(number, &raw const part, 1, -1, libc::RWF_NOWAIT) };
+    match check(put as libc::c_long) {
+        // Not every kind of file can promise not to wait; those that cannot do not wait long.
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => super::write(fd.as_fd(), bytes),
+        other => other.map(|n| n as usize),
+    }
+}
+
 /// `readlinkat(2)`.
 pub(crate) fn readlinkat(dir: RawFd, path: &CStr) -> io::Result<Vec<u8>> {
     let mut target = vec![0u8; libc::PATH_MAX as usize];

@@ -7,6 +7,7 @@
 mod files;
 mod mounts;
 mod process;
+pub(crate) mod ptrace;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -154,6 +154,7 @@ impl Outcome {
             Exit::Timeout => (2, 0, ""),
             Exit::Oom => (3, 0, ""),
             Exit::LaunchError(why) => (4, 0, why.as_str()),
+            Exit::NoVerdict(why) => (5, 0, why.as_str()),
         };
         out.push(tag);
         put_int(&mut out, value);
@@ -177,6 +178,7 @@ impl Outcome {
             (2, 0, "") => Exit::Timeout,
             (3, 0, "") => Exit::Oom,
             (4, 0, why) => Exit::LaunchError(why.into()),
+            (5, 0, why) => Exit::NoVerdict(why.into()),
             _ => return Err("an exit of no known form"),
         };
         let mut hex = || from.array::<32>().map(|hash| sys::hex(&hash));

@@ -66,6 +66,7 @@ impl Bench {
             hostname: "cage".into(),
             stdin: None,
             limits,
+            ..CageSpec::default()
         };
         Self { dir, spec, rootless }
     }

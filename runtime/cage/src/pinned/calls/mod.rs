@@ -1,0 +1,112 @@
+//! The trapped calls, one file per class; the table in `seccomp` says which call is whose.
+//!
+//! Owns the dispatch and the state that classes keep. A handler is called at the entry of the call and, when it
+//! blocked, again whenever what it waits for may have come; it decides by what the program did, never by the host's
+//! time, load or order of events.
+
+mod files;
+pub(crate) mod futex;
+mod identity;
+mod locks;
+mod mapping;
+mod metadata;
+mod process;
+mod random;
+mod readiness;
+mod signals;
+mod sleep;
+mod sockets;
+mod streams;
+mod time;
+mod timers;
+
+use super::task::{Call, ProcessId, TaskId, Woken};
+use super::{Outcome, Stop, Supervisor};
+use crate::seccomp::{self, Class};
+
+/// What the classes remember.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
+    /// Bytes that go into the trace with the call being handled.
+    pub(super) data: Vec<Vec<u8>>,
+}
+
+/// An errno as a result.
+pub(super) const fn err(errno: i32) -> Outcome {
+    Outcome::Return(-(errno as i64))
+}
+
+/// One attempt of a call.
+pub(super) fn dispatch(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    if cage.task(id).woken == Woken::Signal {
+        return interrupted(cage, id, call);
+    }
+    let class = seccomp::lookup(call.number).and_then(seccomp::Row::class);
+    match class {
+        Some(Class::Time) => time::handle(cage, id, call),
+        Some(Class::Sleep) => sleep::handle(cage, id, call),
+        Some(Class::Random) => random::handle(cage, id, call),
+        Some(Class::Identity) => identity::handle(cage, id, call),
+        Some(Class::Metadata) => metadata::handle(cage, id, call),
+        Some(Class::Files) => files::handle(cage, id, call),
+        Some(Class::Streams) => streams::handle(cage, id, call),
+        Some(Class::Readiness) => readiness::handle(cage, id, call),
+        Some(Class::Futex) => futex::handle(cage, id, call),
+        Some(Class::Process) => process::handle(cage, id, call),
+        Some(Class::Signals) => signals::handle(cage, id, call),
+        Some(Class::Timers) => timers::handle(cage, id, call),
+        Some(Class::Sockets) => sockets::handle(cage, id, call),
+        Some(Class::Memory) => mapping::handle(cage, id, call),
+        Some(Class::Locks) => locks::handle(cage, id, call),
+        None => Err(unmodelled(call)),
+    }
+}
+
+/// The end of a run that made a call nobody modelled.
+pub(super) fn unmodelled(call: &Call) -> Stop {
+    Stop::Unmodelled(format!("E_UNMODELLED_SYSCALL {}", seccomp::name(call.number)))
+}
+
+/// The end of a run that made a known call in a form nobody modelled.
+pub(super) fn unmodelled_form(call: &Call, form: &str) -> Stop {
+    Stop::Unmodelled(format!("E_UNMODELLED_SYSCALL {} ({form})", seccomp::name(call.number)))
+}
+
+/// A signal ends the wait. What was moved already is the result; else the kernel makes the call itself and, with a
+/// signal pending, gives it up at once with the restart behaviour that the handler asks for.
+fn interrupted(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let moved = cage.task(id).moved;
+    if moved > 0 {
+        return Ok(Outcome::Return(moved as i64));
+    }
+    if matches!(call.number, libc::SYS_nanosleep | libc::SYS_clock_nanosleep) {
+        return sleep::interrupted(cage, id, call);
+    }
+    Ok(cage.execute(id, call)?.map_or(Outcome::Gone, Outcome::Done))
+}
+
+/// Has the kernel make the call as it is.
+pub(super) fn executed_as_is(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    Ok(cage.execute(id, call)?.map_or(Outcome::Gone, Outcome::Done))
+}
+
+/// A task was made by another.
+pub(super) fn born(_cage: &mut Supervisor, _parent: TaskId, _child: TaskId) -> Result<(), Stop> {
+    Ok(())
+}
+
+/// A process has executed a program.
+pub(super) fn executed(_cage: &mut Supervisor, _id: TaskId) -> Result<(), Stop> {
+    Ok(())
+}
+
+/// A process has ended.
+pub(super) fn process_ended(_cage: &mut Supervisor, _process: ProcessId) -> Result<(), Stop> {
+    Ok(())
+}
+
+/// A signal that an instruction may have raised because the cage made it trap. True when the instruction was
+/// emulated, and then there is no signal.
+pub(super) fn instruction(cage: &mut Supervisor, id: TaskId, signal: i32) -> Result<bool, Stop> {
+    mapping::instruction(cage, id, signal)
+}

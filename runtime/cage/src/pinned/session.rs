@@ -1,0 +1,144 @@
+//! A pinned run beside the loop that watches its cage: the tracer's thread, its inputs, and what it leaves.
+//!
+//! Owns the thread (the kernel ties tracees to one) and the recording around it: the header before, inputs first,
+//! the outcome after. It refuses to start when a witness cannot be written.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use super::{Finished, Progress, Settings, Supervisor};
+use crate::launch::Running;
+use crate::logs::Stream;
+use crate::report::Report;
+use crate::spec::CageSpec;
+use crate::witness::{Input, InputKind, Outcome, Recorder, RunHeader};
+use crate::{Error, cpu, sys};
+
+/// Version of what the supervisor shows to programs: raised whenever a program could tell the difference.
+pub(crate) const CAGE_ABI: u32 = 1;
+
+/// A tracer at work.
+pub(crate) struct Session {
+    thread: JoinHandle<(Finished, [Stream; 2])>,
+    progress: Arc<Progress>,
+    seen: u64,
+}
+
+fn fail(step: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |e| Error::launch(step, e)
+}
+
+/// Standard input of a pinned run: all of it, in memory, so that it is the same file whatever it came from.
+pub(crate) fn input(bytes: &[u8]) -> Result<OwnedFd, Error> {
+    sys::sealed_file(c"stdin", bytes).map_err(fail("prepare standard input"))
+}
+
+/// Everything needed to run again.
+fn header(spec: &CageSpec) -> Result<RunHeader, Error> {
+    let limits = &spec.limits;
+    let visible = [
+        ("memory_bytes", limits.memory_bytes),
+        ("nofile", limits.nofile),
+        ("pids", limits.pids),
+        ("tmpfs_bytes", limits.tmpfs_bytes),
+        ("tmpfs_inodes", limits.tmpfs_inodes),
+    ];
+    Ok(RunHeader {
+        image: spec.image.clone(),
+        argv: spec.argv.clone(),
+        env: spec.env.clone(),
+        cwd: spec.cwd.clone(),
+        hostname: spec.hostname.clone(),
+        limits: visible.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>(),
+        seed: spec.seed_bytes()?,
+        epoch_ms: spec.epoch_ms,
+        cage_abi: CAGE_ABI,
+        cpu_class: cpu::class(),
+        level: spec.level.name().to_owned(),
+        kernel: sys::kernel(),
+    })
+}
+
+impl Session {
+    /// Starts the tracer for a cage whose program waits for it.
+    pub(crate) fn start(
+        spec: &CageSpec,
+        cage: &Running,
+        stdin: &[u8],
+        mut streams: [Stream; 2],
+        output: [OwnedFd; 2],
+    ) -> Result<Self, Error> {
+        let Some((program, _)) = cage.traced else {
+            return Err(Error::launch("trace the program", io::Error::other("nothing waits to be traced")));
+        };
+        let file = spec.witness.as_ref().map(File::create).transpose().map_err(fail("create the witness"))?;
+        let mut recorder =
+            Recorder::new(&header(spec)?, file, spec.witness_bytes).map_err(fail("begin the witness"))?;
+        if !stdin.is_empty() {
+            let input = Input { kind: InputKind::Stdin, label: "stdin", bytes: stdin, at_event: 0 };
+            recorder.input(&input).map_err(fail("record standard input"))?;
+        }
+        for (stream, source) in streams.iter_mut().zip(output) {
+            stream.attach(source).map_err(fail("read the output"))?;
+        }
+        let settings =
+            Settings { seed: spec.seed_bytes()?, epoch_ms: spec.epoch_ms, hostname: spec.hostname.clone() };
+        let progress = Arc::new(Progress::default());
+        let copy = |fd: &OwnedFd| fd.try_clone().map_err(fail("copy a descriptor of the cage"));
+        let (control, init) = (copy(&cage.control)?, copy(&cage.pidfd)?);
+        let shared = Arc::clone(&progress);
+        let trace = move || {
+            let supervisor = Supervisor::new(settings, streams, recorder, shared);
+            let finished = supervisor.run(program, || sys::send(control.as_fd(), b"go", None));
+            if finished.0.status.is_err() {
+                let _ = sys::pidfd_signal(init.as_fd(), libc::SIGKILL, None); // it may have ended already
+            }
+            finished
+        };
+        let thread = std::thread::Builder::new().name("tracer".into()).spawn(trace).map_err(fail("start the tracer"))?;
+        Ok(Self { thread, progress, seen: 0 })
+    }
+
+    /// Whether the run got on since the question was last asked.
+    pub(crate) fn got_on(&mut self) -> bool {
+        let now = self.progress.stops.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.seen, now) != now
+    }
+
+    /// Waits for the tracer, which ends with the cage.
+    pub(crate) fn join(self) -> (Finished, [Stream; 2]) {
+        match self.thread.join() {
+            Ok(finished) => finished,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Completes the report with what was recorded.
+pub(crate) fn conclude(spec: &CageSpec, finished: Finished, report: &mut Report) -> Result<(), Error> {
+    let outcome = Outcome {
+        exit: report.exit.clone(),
+        stdout_digest: report.stdout_digest.clone(),
+        stderr_digest: report.stderr_digest.clone(),
+        output_digest: report.output_digest.clone(),
+        logical_ns: finished.logical_ns,
+    };
+    let recorded = finished.recorder.finish(&outcome).map_err(fail("end the witness"))?;
+    report.level = spec.level.name().to_owned();
+    report.seed = Some(spec.seed.clone());
+    report.trace_hash = Some(recorded.trace_hash);
+    report.trace_events = recorded.events;
+    report.witness_root = Some(recorded.witness_root);
+    report.witness_entries = recorded.entries;
+    report.witness_bytes = recorded.bytes;
+    report.logical_ns = Some(finished.logical_ns);
+    if spec.witness.is_some() && recorded.truncated {
+        report.downgraded.push(format!("the witness reached its limit of {} bytes: not replayable", spec.witness_bytes));
+    }
+    Ok(())
+}

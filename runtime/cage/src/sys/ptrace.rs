@@ -1,0 +1,219 @@
+//! Tracing: stops, registers and memory of the tasks of a cage that is pinned.
+//!
+//! Owns thin wrappers only, as its parent module says. Every call must come from the thread that seized the task:
+//! the kernel ties a tracee to one thread.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::{check, own};
+
+/// General registers of a stopped task.
+pub(crate) type Registers = libc::user_regs_struct;
+
+/// `ptrace(2)` requests that take an address and a word.
+fn request(request: libc::c_uint, tid: i32, address: usize, data: usize) -> io::Result<libc::c_long> {
+    // SAFETY: used only for requests whose last two arguments are plain numbers; wrappers with pointers make the
+    // call themselves.
+    check(unsafe { libc::ptrace(request, tid, address, data) })
+}
+
+/// Attaches to a running task without stopping it. Tasks that it makes are attached too, under the same options.
+pub(crate) fn seize(tid: i32, options: libc::c_int) -> io::Result<()> {
+    request(libc::PTRACE_SEIZE, tid, 0, options as usize).map(drop)
+}
+
+/// Asks a running task to stop.
+pub(crate) fn interrupt(tid: i32) -> io::Result<()> {
+    request(libc::PTRACE_INTERRUPT, tid, 0, 0).map(drop)
+}
+
+/// Lets a stopped task run, delivering `signal` (0: none).
+pub(crate) fn resume(tid: i32, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_CONT, tid, 0, signal as usize).map(drop)
+}
+
+/// Lets a stopped task run to the beginning or end of its next call, delivering `signal` (0: none).
+pub(crate) fn resume_to_call(tid: i32, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_SYSCALL, tid, 0, signal as usize).map(drop)
+}
+
+/// Lets a stopped task execute one instruction.
+pub(crate) fn step(tid: i32) -> io::Result<()> {
+    request(libc::PTRACE_SINGLESTEP, tid, 0, 0).map(drop)
+}
+
+/// What the kernel has to say about the event the task stopped for: a new task's id, an exit status.
+pub(crate) fn event_message(tid: i32) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: the fourth argument points at the live word that the kernel fills.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, tid, 0usize, &raw mut message) })?;
+    Ok(message)
+}
+
+/// The general registers.
+pub(crate) fn registers(tid: i32) -> io::Result<Registers> {
+    // SAFETY: an all-zero value is valid for that plain structure.
+    let mut registers: Registers = unsafe { std::mem::zeroed() };
+    // SAFETY: the fourth argument points at the live structure that the kernel fills.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, tid, 0usize, &raw mut registers) })?;
+    Ok(registers)
+}
+
+/// Replaces the general registers.
+pub(crate) fn set_registers(tid: i32, registers: &Registers) -> io::Result<()> {
+    // SAFETY: the fourth argument points at the live structure that the kernel reads.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0usize, registers as *const Registers) })?;
+    Ok(())
+}
+
+/// Writes one word of the task's text or data, whatever its protection.
+pub(crate) fn poke(tid: i32, address: u64, word: u64) -> io::Result<()> {
+    request(libc::PTRACE_POKEDATA, tid, address as usize, word as usize).map(drop)
+}
+
+/// Reads one word of the task's text or data, whatever its protection.
+pub(crate) fn peek(tid: i32, address: u64) -> io::Result<u64> {
+    let mut word: u64 = 0;
+    // SAFETY: the raw call (unlike the C library's) stores the word where its fourth argument points, which is live.
+    check(unsafe {
+        libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA as libc::c_long, tid, address, &raw mut word)
+    })?;
+    Ok(word)
+}
+
+/// The siginfo of the signal that the task stopped for, as the kernel's 128 bytes.
+pub(crate) fn signal_info(tid: i32) -> io::Result<[u64; 16]> {
+    let mut info = [0u64; 16];
+    // SAFETY: `info` is the 128 bytes that the kernel fills.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, 0usize, info.as_mut_ptr()) })?;
+    Ok(info)
+}
+
+/// Replaces the siginfo of the signal that the task stopped for.
+pub(crate) fn set_signal_info(tid: i32, info: &[u64; 16]) -> io::Result<()> {
+    // SAFETY: `info` is the 128 bytes that the kernel reads.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0usize, info.as_ptr()) })?;
+    Ok(())
+}
+
+/// Waits for a tracee (`-1`: any of this thread's) to stop or end: (tid, status). `None` with `WNOHANG` in `options`
+/// when nothing has happened. `Interrupted` errors are passed on.
+pub(crate) fn wait_trace(tid: i32, options: libc::c_int) -> io::Result<Option<(i32, i32)>> {
+    let mut status = 0;
+    let all = libc::__WALL | libc::__WNOTHREAD | options;
+    // SAFETY: `status` is live and writable.
+    let got = check(unsafe { libc::waitpid(tid, &raw mut status, all) }.into())? as i32;
+    Ok((got != 0).then_some((got, status)))
+}
+
+/// A copy of the task's memory at `address`; shorter where it ends.
+pub(crate) fn read_memory(tid: i32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = libc::iovec { iov_base: address as *mut _, iov_len: buffer.len() };
+    // SAFETY: `local` describes the live, writable buffer; the kernel checks `remote` in the other process.
+    let got = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    check(got as libc::c_long).map(|n| n as usize)
+}
+
+/// Writes to the task's memory at `address`; less where it ends.
+pub(crate) fn write_memory(tid: i32, address: u64, bytes: &[u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut _, iov_len: bytes.len() };
+    // SAFETY: `local` describes the live bytes, which are only read; the kernel checks `remote`.
+    let put = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    check(put as libc::c_long).map(|n| n as usize)
+}
+
+/// A copy of the descriptor `fd` of the process held by `pidfd`: the same open file description.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain integers only.
+    own(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
+}
+
+/// Restricts this thread, and what it starts, to one processor.
+pub(crate) fn run_on(processor: usize) -> io::Result<()> {
+    // SAFETY: an all-zero set is a valid empty set of that plain structure.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is live; a number beyond it is ignored by the macro's bounds check.
+    unsafe { libc::CPU_SET(processor, &mut set) };
+    // SAFETY: pointer and length describe the live set.
+    check(unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(&set), &raw const set) }.into())?;
+    Ok(())
+}
+
+/// The processor that this thread runs on just now.
+pub(crate) fn current_processor() -> usize {
+    // SAFETY: takes nothing.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
+/// Makes the time stamp counter unreadable (SIGSEGV) and switches address randomisation off, for what this process
+/// executes next.
+pub(crate) fn pin_process() -> io::Result<()> {
+    // SAFETY: plain integers only.
+    check(unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) }.into())?;
+    super::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV as libc::c_ulong, 0)?;
+    super::prctl(libc::PR_SET_DUMPABLE, 1, 0)?;
+    Ok(())
+}
+
+/// Marks packets received on `socket` with the sender's credentials, its process id in terms of this process.
+pub(crate) fn want_credentials(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: pointer and length describe the live integer.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PASSCRED,
+            (&raw const on).cast(),
+            4,
+        )
+    }
+    .into())?;
+    Ok(())
+}
+
+/// The sender's process id of the next packet, which is dropped. 0 when the other side is gone.
+pub(crate) fn receive_sender(socket: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut byte = [0u8; 16];
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
+    let mut control = [0u64; 8];
+    // SAFETY: an all-zero `msghdr` is a valid value of that plain structure.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = std::mem::size_of_val(&control);
+    loop {
+        // SAFETY: every pointer in `message` refers to a live, writable local of the stated length.
+        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+        match check(got as libc::c_long) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(0) => return Ok(0),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: `message` was filled by the kernel and points at the live control buffer.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    if header.is_null() {
+        return Ok(0);
+    }
+    // SAFETY: a non-null header lies inside the control buffer; a credentials message carries one `ucred`.
+    unsafe {
+        if ((*header).cmsg_level, (*header).cmsg_type) != (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) {
+            return Ok(0);
+        }
+        Ok(libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned().pid)
+    }
+}
+
+/// Head of the list of robust futexes of a task, and the length of its header; zero address when there is none.
+pub(crate) fn robust_list(tid: i32) -> io::Result<u64> {
+    let (mut head, mut length) = (0u64, 0u64);
+    // SAFETY: both pointers are live words that the kernel fills.
+    check(unsafe { libc::syscall(libc::SYS_get_robust_list, tid, &raw mut head, &raw mut length) })?;
+    Ok(head)
+}
