@@ -1,7 +1,7 @@
 //! The filter: rows turned into the BPF program that the kernel runs before every call.
 //!
-//! Owns the order of decisions. A dispatch by call number, made here, answers every row that needs no argument:
-//! one comparison for each run of neighbouring numbers with the same outcome. A row judged by argument has a
+//! Owns the order of decisions. A dispatch by call number, made here, answers every row that needs no argument: a
+//! binary search among the runs of neighbouring numbers with the same outcome. A row judged by argument has a
 //! chain of its own, whose conditions `seccompiler` compiles, and the dispatch jumps to it. Invariants: a foreign
 //! architecture (`int 0x80`, 32-bit) kills the process; at `pinned` the refusals of `contained` are judged first;
 //! every path ends in a return.
@@ -74,7 +74,7 @@ pub(crate) fn compile(level: Level) -> Result<Filter, Error> {
             _ => runs.push((after, outcome)),
         }
     }
-    let mut program = dispatch(&runs, unknown);
+    let mut program = dispatch(runs, unknown);
     program.extend(chains);
     Ok(Filter(program))
 }
@@ -96,7 +96,7 @@ const fn skip(distance: usize) -> sock_filter {
 }
 
 /// The part that needs only the number. Every path ends in a return or in a jump to a chain behind it.
-fn dispatch(runs: &[(u32, Outcome)], unknown: Action) -> BpfProgram {
+fn dispatch(mut runs: Vec<(u32, Outcome)>, unknown: Action) -> BpfProgram {
     const NUMBER: u32 = 0; // offsets in struct seccomp_data
     const ARCHITECTURE: u32 = 4;
     const X86_64: u32 = 0xc000_003e;
@@ -107,17 +107,46 @@ fn dispatch(runs: &[(u32, Outcome)], unknown: Action) -> BpfProgram {
         give(libc::SECCOMP_RET_KILL_PROCESS),
         load(NUMBER),
     ]);
-    let total = program.len() + 2 * runs.len() + 1;
-    for (end, outcome) in runs {
-        program.push(op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, *end));
+    runs.push((u32::MAX, Outcome::Return(unknown))); // beyond the table, and every x32 number
+    let total = program.len() + tree_length(runs.len());
+    tree(&runs, total, &mut program);
+    program
+}
+
+/// A conditional jump reaches this far.
+const REACH: usize = u8::MAX as usize;
+
+/// Instructions of [`tree`]: a comparison and perhaps a long jump for each fork, and one for each leaf.
+fn tree_length(runs: usize) -> usize {
+    if runs <= 1 {
+        return 1;
+    }
+    let below = tree_length(runs / 2);
+    1 + usize::from(below > REACH) + below + tree_length(runs - runs / 2)
+}
+
+/// A binary search for the run of a number. The kernel walks it for every number when the filter is installed, in
+/// order to learn which calls are always allowed, so depth is start time.
+fn tree(runs: &[(u32, Outcome)], total: usize, program: &mut BpfProgram) {
+    if let [(_, outcome)] = runs {
         let here = program.len() + 1;
         program.push(match outcome {
             Outcome::Return(action) => give(*action),
             Outcome::Judge(at) => skip(total - here + at),
         });
+        return;
     }
-    program.push(give(unknown)); // beyond the table, and every x32 number
-    program
+    let (below, above) = runs.split_at(runs.len() / 2);
+    let boundary = below[below.len() - 1].0;
+    let distance = tree_length(below.len());
+    if distance > REACH {
+        program.push(op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, boundary));
+        program.push(skip(distance));
+    } else {
+        program.push(op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, distance as u8, 0, boundary));
+    }
+    tree(below, total, program);
+    tree(above, total, program);
 }
 
 /// What a level does with a call that has a row.

@@ -2,6 +2,7 @@
 //! time, and of the compiled filters. What they do in a real cage is tested by the probes in `tests/`.
 
 mod filter;
+mod kernel;
 mod lists;
 mod subjects;
 
