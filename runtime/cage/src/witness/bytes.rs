@@ -18,7 +18,12 @@ pub(super) fn put_uint(out: &mut Vec<u8>, value: u64) {
 /// Appends a signed integer.
 #[inline]
 pub(super) fn put_int(out: &mut Vec<u8>, value: i64) {
-    put_uint(out, ((value << 1) ^ (value >> 63)) as u64);
+    put_uint(out, folded(value));
+}
+
+/// The zigzag form: small numbers of either sign become small numbers.
+pub(super) fn folded(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// Bytes that [`put_uint`] will take.

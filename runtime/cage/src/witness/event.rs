@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::CHUNK_BYTES;
-use super::bytes::{Cursor, Malformed, put_int, put_uint};
+use super::bytes::{Cursor, Malformed, folded, put_uint};
 
 /// Longest piece of data that is kept as it is.
 pub(super) const INLINE_BYTES: usize = 4 << 10;
@@ -78,16 +78,36 @@ pub enum Data {
     },
 }
 
+/// The integers of an event, gathered where eight bytes can be stored whatever their number counts: a run makes
+/// millions of these records.
+struct Fixed {
+    bytes: [u8; FIXED + 8],
+    used: usize,
+}
+
+impl Fixed {
+    /// As [`put_uint`].
+    #[inline]
+    fn uint(&mut self, value: u64) {
+        let width = (u64::BITS - value.leading_zeros()).div_ceil(8) as usize;
+        self.bytes[self.used] = width as u8;
+        self.bytes[self.used + 1..self.used + 9].copy_from_slice(&value.to_le_bytes());
+        self.used += 1 + width;
+    }
+}
+
 /// Appends the record of an event. The caller has checked the number of pieces.
 pub(super) fn put(out: &mut Vec<u8>, event: &Event<'_>) {
-    put_uint(out, u64::from(event.task));
-    put_uint(out, u64::from(event.number));
+    let mut fixed = Fixed { bytes: [0; FIXED + 8], used: 0 };
+    fixed.uint(u64::from(event.task));
+    fixed.uint(u64::from(event.number));
     for arg in event.args {
-        put_uint(out, arg);
+        fixed.uint(arg);
     }
-    put_int(out, event.result);
-    put_uint(out, event.clock_ns);
-    put_uint(out, event.data.len() as u64);
+    fixed.uint(folded(event.result));
+    fixed.uint(event.clock_ns);
+    fixed.uint(event.data.len() as u64);
+    out.extend_from_slice(&fixed.bytes[..fixed.used]);
     let mut room = EVENT_INLINE_BYTES;
     for piece in event.data {
         if piece.len() <= INLINE_BYTES.min(room) {

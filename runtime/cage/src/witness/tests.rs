@@ -1,5 +1,6 @@
 //! The witness: its hashes, its file, and what becomes of damaged ones.
 mod comparing;
 mod damage;
+mod frozen;
 mod reading;
 mod recording;

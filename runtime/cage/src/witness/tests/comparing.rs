@@ -11,6 +11,9 @@ fn names(number: u32) -> Option<&'static str> {
     [Some("read"), Some("write"), None].get(number as usize).copied().flatten()
 }
 
+/// One change of an event.
+type Change = fn(&mut OwnedEvent);
+
 /// What a test run does; each field changes one thing.
 #[derive(Clone)]
 struct Run {
@@ -20,7 +23,7 @@ struct Run {
     inputs: u64,
     limit: u64,
     /// Changes event `.0`, in the way `.1`.
-    change: Option<(u64, fn(&mut OwnedEvent))>,
+    change: Option<(u64, Change)>,
     /// Changes the byte `.1` of input `.0`.
     input: Option<(u64, usize)>,
 }
@@ -107,7 +110,7 @@ fn equal_runs_do_not_differ() {
 
 #[test]
 fn the_first_event_that_differs_is_named() {
-    let changes: [(fn(&mut OwnedEvent), &str); 6] = [
+    let changes: [(Change, &str); 6] = [
         (|event| event.task = 2, "task"),
         (|event| event.number += 1, "call"),
         (|event| event.args[3] = 9, "argument 3"),
@@ -206,7 +209,7 @@ fn header_and_outcome_are_compared() {
 
 #[test]
 fn a_difference_past_the_limit_is_named_by_its_chunk() {
-    let changed: fn(&mut OwnedEvent) = |event| event.result = 1;
+    let changed: Change = |event| event.result = 1;
     // Heads are kept: the chunk is known. Nothing is kept: only where the known part ends.
     let cut = Run { limit: 150_000, ..Run::default() };
     let other = Run { change: Some((5000, changed)), ..cut.clone() };
