@@ -125,7 +125,7 @@ impl Supervisor {
 
     /// The task is about to end; its memory can still be read.
     pub(super) fn leaving(&mut self, id: TaskId) -> Result<(), Stop> {
-        let alone = self.task(id).call.is_some_and(|c| c.number == libc::SYS_exit);
+        let alone = self.task(id).exits_alone;
         let siblings = self.siblings(id);
         let wakes = self.wakes_of(id);
         let tid = self.tid(id);

@@ -115,6 +115,8 @@ pub(crate) struct Supervisor {
     signals_dirty: bool,
     /// Something that waits without a descriptor may be satisfied.
     any_dirty: bool,
+    /// The program has been executed, and made a call since.
+    program: bool,
     /// Wait status of the cage's first process, once it has ended.
     ending: Option<i32>,
     recorder: Recorder,
@@ -154,6 +156,7 @@ impl Supervisor {
             clock,
             signals_dirty: false,
             any_dirty: false,
+            program: false,
             ending: None,
             recorder,
             streams,
@@ -207,6 +210,7 @@ impl Supervisor {
 
     /// One attempt of the call at whose entry the task stands.
     fn attempt(&mut self, id: TaskId, call: Call) -> Result<(), Stop> {
+        self.program |= self.executions > 0;
         let first = self.task(id).call.is_none();
         if first {
             self.clock.tick();
@@ -247,10 +251,12 @@ impl Supervisor {
 
     /// Adds one event to the trace.
     fn record(&mut self, id: TaskId, call: &Call, result: i64, data: &[&[u8]]) -> Result<(), Stop> {
+        // Until the program is there, the addresses are those of the supervisor's own copy.
+        let args = if self.program { call.args } else { [0; 6] };
         let event = Event {
             task: id.0,
             number: call.number as u32,
-            args: call.args,
+            args,
             result,
             clock_ns: self.clock.now(),
             data,

@@ -75,6 +75,7 @@ impl Supervisor {
             moved: 0,
             registers,
             signal: 0,
+            exits_alone: false,
             clear_tid: 0,
             random: Stream::new(seed, Purpose::Task, id.0.into()),
             instructions: Stream::new(seed, Purpose::Instruction, id.0.into()),

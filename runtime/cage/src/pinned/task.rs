@@ -151,6 +151,8 @@ pub(crate) struct Task {
     pub registers: Registers,
     /// Signal to deliver when it runs on.
     pub signal: i32,
+    /// It has asked to end by itself, not with its whole process.
+    pub exits_alone: bool,
     /// Word to clear and wake when the thread ends (0: none).
     pub clear_tid: u64,
     /// Randomness of its calls.

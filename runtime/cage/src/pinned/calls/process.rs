@@ -8,7 +8,11 @@ pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<O
     match call.number {
         libc::SYS_clone | libc::SYS_fork | libc::SYS_vfork => super::executed_as_is(cage, id, call),
         libc::SYS_execve | libc::SYS_execveat => execute(cage, id, call),
-        libc::SYS_exit | libc::SYS_exit_group => Ok(Outcome::Native),
+        libc::SYS_exit => {
+            cage.task_mut(id).exits_alone = true;
+            Ok(Outcome::Native)
+        }
+        libc::SYS_exit_group => Ok(Outcome::Native),
         libc::SYS_set_tid_address => {
             cage.task_mut(id).clear_tid = call.args[0];
             Ok(Outcome::Native)
