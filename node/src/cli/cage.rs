@@ -254,7 +254,7 @@ fn native(args: &RunArgs, parts: CageParts, scratch: &Scratch, live: bool) -> Do
         Exit::Signal(signal) => Ok((128 + *signal) as u8),
         Exit::Oom => Ok(128 + 9),
         Exit::Timeout => Err("the wall-clock limit passed".to_owned()),
-        Exit::LaunchError(why) => Err(why.clone()),
+        Exit::LaunchError(why) | Exit::NoVerdict(why) => Err(why.clone()),
     };
     Ok(Ended { report, verdict: None, level, outcome })
 }
