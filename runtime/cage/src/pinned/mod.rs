@@ -10,13 +10,21 @@
 
 pub(crate) mod calls;
 pub(crate) mod clock;
-pub(crate) mod memory;
 mod exits;
+#[expect(dead_code, unused_imports, reason = "called by `calls::mapping`, which follows")]
+pub(crate) mod instructions;
+pub(crate) mod memory;
 pub(crate) mod random;
 mod schedule;
 pub(crate) mod session;
 mod signals;
+#[expect(dead_code, reason = "called by `stops`, which follows")]
+pub(crate) mod spin;
+#[cfg_attr(not(test), expect(dead_code, reason = "made by the callers of the two, which follow"))]
+mod stopped;
 mod stops;
+#[cfg(test)]
+mod subject;
 pub(crate) mod task;
 
 use std::collections::{BTreeMap, VecDeque};

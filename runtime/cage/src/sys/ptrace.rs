@@ -11,6 +11,12 @@ use super::{check, own};
 /// General registers of a stopped task.
 pub(crate) type Registers = libc::user_regs_struct;
 
+/// The register set that holds the extended state.
+const NT_X86_XSTATE: usize = 0x202;
+
+/// Room for the extended state of any CPU: 11 KiB with the tiles of AMX.
+const EXTENDED_BYTES_MAX: usize = 32 << 10;
+
 /// `ptrace(2)` requests that take an address and a word.
 fn request(request: libc::c_uint, tid: i32, address: usize, data: usize) -> io::Result<libc::c_long> {
     // SAFETY: used only for requests whose last two arguments are plain numbers; wrappers with pointers make the
@@ -80,6 +86,31 @@ pub(crate) fn peek(tid: i32, address: u64) -> io::Result<u64> {
         libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA as libc::c_long, tid, address, &raw mut word)
     })?;
     Ok(word)
+}
+
+/// The extended registers in the kernel's `NT_X86_XSTATE` layout.
+pub(crate) fn extended_state(tid: i32) -> io::Result<Vec<u8>> {
+    let mut area = vec![0; EXTENDED_BYTES_MAX];
+    let mut part = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+    // SAFETY: the fourth argument points at a live `iovec` that describes the live, writable buffer.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut part) })?;
+    area.truncate(part.iov_len);
+    Ok(area)
+}
+
+/// Replaces the extended registers by what [`extended_state`] gave, or a change of it.
+#[cfg(test)]
+pub(crate) fn set_extended_state(tid: i32, area: &mut [u8]) -> io::Result<()> {
+    let mut part = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+    // SAFETY: the fourth argument points at a live `iovec` that describes the live buffer.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETREGSET, tid, NT_X86_XSTATE, &raw mut part) })?;
+    Ok(())
+}
+
+/// Sets debug register `index` of the task.
+pub(crate) fn set_debug_register(tid: i32, index: usize, value: u64) -> io::Result<()> {
+    let offset = std::mem::offset_of!(libc::user, u_debugreg) + 8 * index;
+    request(libc::PTRACE_POKEUSER, tid, offset, value as usize).map(drop)
 }
 
 /// The siginfo of the signal that the task stopped for, as the kernel's 128 bytes.

@@ -1,0 +1,250 @@
+//! Finding the instructions in files and in memory.
+//!
+//! A file is read once for each content that it has had (see [`FileKey`]) and only where something maps it as
+//! code; boundaries are looked up only when some bytes match, which for most programs never happens. Memory
+//! that no file explains has no known boundaries, so that its matches stay unconfirmed.
+//!
+//! Invariant: every match in a covered range has at least one finding, unless no decoding of it exists.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::bounds::{Bounds, executable_ranges};
+use super::flow::{Disassembly, Judgement};
+use super::opcode::{Code, LONGEST, Opcode, candidates, matches};
+
+/// How much is read at a time.
+const CHUNK: usize = 256 << 10;
+
+/// The largest file that is searched for boundaries; in a larger one matches stay unconfirmed.
+const BOUNDED_BYTES_MAX: u64 = 512 << 20;
+
+/// More matches than this in one file, and it is text made to waste our time: `scan` refuses to judge them.
+const MATCHES_MAX: usize = 4096;
+
+/// Contents remembered; beyond this the cache starts anew.
+const CACHED_MAX: usize = 1024;
+
+/// Page size, to which mappings are rounded.
+const PAGE: u64 = 4096;
+
+/// What is known of a place whose bytes match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// An instruction, proved by disassembly from a known boundary.
+    Confirmed(Opcode),
+    /// Part of another instruction.
+    Cleared,
+    /// It would be this instruction if the CPU ever started one here.
+    Unconfirmed(Opcode),
+}
+
+/// A place in a file or a memory range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Offset of the first byte of the instruction, in the file or from the start of the range.
+    pub(crate) at: u64,
+    /// The bytes of the instruction there.
+    pub(crate) code: Code,
+    /// What is known.
+    pub(crate) verdict: Verdict,
+}
+
+/// What tells one content of a file from another: the caller guarantees that equal keys mean equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileKey {
+    /// Device number.
+    pub(crate) dev: u64,
+    /// Inode number.
+    pub(crate) ino: u64,
+    /// Length in bytes.
+    pub(crate) size: u64,
+    /// Last modification, nanoseconds.
+    pub(crate) mtime_ns: i128,
+}
+
+/// What one file holds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FileScan {
+    /// Ranges of the file that have been read, apart from each other and ordered.
+    covered: Vec<Range<u64>>,
+    /// By `at`.
+    findings: Vec<Finding>,
+}
+
+impl FileScan {
+    /// Scans the executable segments of `file`, if it is an ELF file, and `range` in any case.
+    pub(crate) fn new(file: &File, range: Range<u64>) -> io::Result<Self> {
+        let mut scan = Self::default();
+        let mut head = vec![0; PAGE as usize];
+        let length = read_full(file, 0, &mut head)?;
+        for segment in executable_ranges(&head[..length]).unwrap_or_default() {
+            scan.extend(file, segment)?;
+        }
+        scan.extend(file, range)?;
+        Ok(scan)
+    }
+
+    /// Scans what of `range` has not been scanned.
+    pub(crate) fn extend(&mut self, file: &File, range: Range<u64>) -> io::Result<()> {
+        let size = file.metadata()?.len();
+        let range =
+            range.start / PAGE * PAGE..range.end.min(size).div_ceil(PAGE).saturating_mul(PAGE).min(size);
+        if range.is_empty() || self.covered.iter().any(|c| c.start <= range.start && range.end <= c.end) {
+            return Ok(());
+        }
+        // A match may straddle the ends of a range that is mapped beside another one.
+        let found = file_matches(file, range.start.saturating_sub(2)..range.end.saturating_add(2).min(size))?;
+        if !found.is_empty() {
+            self.findings.extend(judge(file, size, &found)?);
+            self.findings.sort_by_key(|f| (f.at, f.code.len()));
+            self.findings.dedup_by_key(|f| (f.at, f.code.len()));
+        }
+        self.covered.push(range);
+        self.covered.sort_by_key(|r| r.start);
+        Ok(())
+    }
+
+    /// Findings whose bytes touch `range`.
+    pub(crate) fn findings(&self, range: Range<u64>) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |f| f.at < range.end && range.start < f.at + f.code.len())
+    }
+
+    /// How many bytes have been scanned.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.covered.iter().map(|r| r.end - r.start).sum()
+    }
+}
+
+/// The scans of the files seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct ScanCache {
+    files: BTreeMap<FileKey, FileScan>,
+}
+
+impl ScanCache {
+    /// The scan of `file`, which has `key`, covering at least `range`.
+    pub(crate) fn scan(&mut self, key: FileKey, file: &File, range: Range<u64>) -> io::Result<&FileScan> {
+        if self.files.len() >= CACHED_MAX && !self.files.contains_key(&key) {
+            self.files.clear();
+        }
+        match self.files.entry(key) {
+            std::collections::btree_map::Entry::Vacant(slot) => Ok(slot.insert(FileScan::new(file, range)?)),
+            std::collections::btree_map::Entry::Occupied(slot) => {
+                let scan = slot.into_mut();
+                scan.extend(file, range)?;
+                Ok(scan)
+            }
+        }
+    }
+}
+
+/// Reads until `buffer` is full or the file ends.
+fn read_full(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Offsets of the matches in `range` of `file`.
+fn file_matches(file: &File, range: Range<u64>) -> io::Result<Vec<u64>> {
+    let read = |offset: u64, buffer: &mut [u8]| read_full(file, offset, buffer);
+    matches_in(range, read)
+}
+
+/// Offsets of the matches in `range` of whatever `read` reads.
+fn matches_in(
+    range: Range<u64>,
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+) -> io::Result<Vec<u64>> {
+    let mut buffer = vec![0; CHUNK];
+    let mut found = Vec::new();
+    let mut at = range.start;
+    while at < range.end {
+        let want = (range.end - at).min(CHUNK as u64) as usize;
+        let length = read(at, &mut buffer[..want])?;
+        found.extend(matches(&buffer[..length]).map(|m| at + m as u64));
+        if found.len() > MATCHES_MAX {
+            return Err(io::Error::other(format!("more than {MATCHES_MAX} matches")));
+        }
+        if length < want || at + length as u64 >= range.end {
+            break;
+        }
+        at += length as u64 - 2; // a match may straddle two chunks
+    }
+    Ok(found)
+}
+
+/// Judges the matches at `found` in `file`.
+fn judge(file: &File, size: u64, found: &[u64]) -> io::Result<Vec<Finding>> {
+    let mut data = Vec::new();
+    if size <= BOUNDED_BYTES_MAX {
+        data.resize(size as usize, 0);
+        let length = read_full(file, 0, &mut data)?;
+        data.truncate(length);
+    }
+    let bounds = Bounds::parse(&data);
+    let mut findings = Vec::new();
+    for &at in found {
+        match bounds.as_ref().and_then(|bounds| judge_one(bounds, at)) {
+            Some(finding) => findings.push(finding),
+            None => {
+                let first = at.saturating_sub(LONGEST as u64);
+                let mut around = [0; LONGEST + 3];
+                let length = read_full(file, first, &mut around)?;
+                findings.extend(open(&around[..length], first, (at - first) as usize));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// What disassembly says of the match at offset `at`, if it decides.
+fn judge_one(bounds: &Bounds<'_>, at: u64) -> Option<Finding> {
+    let address = bounds.address_of(at)?;
+    let function = bounds.function(address)?;
+    let (start, code, verdict) = match Disassembly::new(&function).judge(address) {
+        Judgement::Confirmed(start, opcode, code) => (start, code, Verdict::Confirmed(opcode)),
+        Judgement::Cleared(start, code) => (start, code, Verdict::Cleared),
+        Judgement::Open => return None,
+    };
+    Some(Finding { at: bounds.offset_of(start)?, code, verdict })
+}
+
+/// The unconfirmed findings of the match at `at` in `bytes`, which begin at `base`.
+fn open(bytes: &[u8], base: u64, at: usize) -> Vec<Finding> {
+    let found = if bytes.len() < at + 3 { Vec::new() } else { candidates(bytes, at) };
+    let finding = |(start, opcode)| Finding {
+        at: base + start as u64,
+        code: Code::new(&bytes[start..at + 3]),
+        verdict: Verdict::Unconfirmed(opcode),
+    };
+    found.into_iter().map(finding).collect()
+}
+
+/// The findings, all unconfirmed, in `length` bytes of memory at `start`, as offsets from `start`.
+pub(super) fn scan_memory(
+    start: u64,
+    length: u64,
+    read: impl Fn(u64, &mut [u8]) -> io::Result<usize>,
+) -> io::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for at in matches_in(start..start.saturating_add(length), &read)? {
+        let first = at.saturating_sub(LONGEST as u64).max(start);
+        let mut around = [0; LONGEST + 3];
+        let want = (at + 3 - first) as usize;
+        let length = read(first, &mut around[..want])?;
+        findings.extend(open(&around[..length], first - start, (at - first) as usize));
+    }
+    Ok(findings)
+}
