@@ -22,6 +22,8 @@ use crate::{Error, output, sys};
 
 /// How often memory is sampled.
 const SAMPLE: Duration = Duration::from_millis(250);
+/// How often a tracer is asked whether it gets on.
+const NUDGE_MS: u64 = 100;
 /// Buffer for both directions of the streams.
 const BUFFER: usize = 64 << 10;
 /// Buffers taken from one stream before the others get their turn.
@@ -158,6 +160,10 @@ impl<'a> Watch<'a> {
         ];
         let next = [self.deadline, self.kill_at, self.next_sample].into_iter().flatten().min();
         let timeout = next.map(|at| at.saturating_duration_since(Instant::now()).as_millis() as u64 + 1);
+        let timeout = match self.output {
+            Some(Output::Tracer(_)) => Some(timeout.map_or(NUDGE_MS, |ms| ms.min(NUDGE_MS))),
+            _ => timeout,
+        };
         sys::poll(&mut fds, timeout).map_err(|e| supervise_error("wait for the cage", e))?;
         let is_ready = |index: usize| fds[index].revents != 0;
         Ok(Ready { ended: is_ready(0), signal: is_ready(1) })
@@ -185,6 +191,11 @@ impl<'a> Watch<'a> {
         self.killed = Killed::ByRequest;
         let kill_at = Instant::now() + Duration::from_millis(grace);
         self.kill_at = Some(self.kill_at.map_or(kill_at, |before| before.min(kill_at)));
+        if let Some(Output::Tracer(_)) = self.output {
+            // A signal from outside would come at no point of logical time: there is no asking, only an end.
+            self.kill();
+            return;
+        }
         let _ = sys::pidfd_signal(self.pidfd.as_fd(), libc::SIGTERM, None); // it may just have ended
     }
 
@@ -209,16 +220,26 @@ impl<'a> Watch<'a> {
         }
     }
 
+    fn kill(&mut self) {
+        let _ = sys::pidfd_signal(self.pidfd.as_fd(), libc::SIGKILL, None); // it may just have ended
+        if let Some(Output::Tracer(session)) = &self.output {
+            session.abandon();
+        }
+    }
+
     fn keep_time(&mut self) {
         let now = Instant::now();
+        if let Some(Output::Tracer(session)) = &mut self.output {
+            session.nudge();
+        }
         if self.deadline.is_some_and(|at| now >= at) {
             self.deadline = None;
             self.killed = Killed::ByClock;
-            let _ = sys::pidfd_signal(self.pidfd.as_fd(), libc::SIGKILL, None);
+            self.kill();
         }
         if self.kill_at.is_some_and(|at| now >= at) {
             self.kill_at = None;
-            let _ = sys::pidfd_signal(self.pidfd.as_fd(), libc::SIGKILL, None);
+            self.kill();
         }
         if self.next_sample.is_some_and(|at| now >= at) {
             self.ledger.sample(self.slot.as_ref());
@@ -240,10 +261,10 @@ impl<'a> Watch<'a> {
             Output::Streams([out, err]) => (out, err, None),
             Output::Tracer(session) => {
                 let (finished, [out, err]) = session.join();
-                if let (Err(stop), Killed::No) = (&finished.status, self.killed)
-                    && exit != Exit::Oom
-                {
-                    exit = Exit::NoVerdict(stop.to_string());
+                match (&finished.status, self.killed) {
+                    (_, Killed::ByRequest) => exit = Exit::NoVerdict("E_KILLED: stopped on request".into()),
+                    (Err(stop), Killed::No) if exit != Exit::Oom => exit = Exit::NoVerdict(stop.to_string()),
+                    _ => {}
                 }
                 (out, err, Some(finished))
             }

@@ -30,7 +30,7 @@ pub(crate) mod task;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use crate::logs::Stream;
 use crate::sys;
@@ -90,6 +90,10 @@ pub(crate) enum Outcome {
 pub(crate) struct Progress {
     /// Stops of tasks so far.
     pub stops: AtomicU64,
+    /// Thread id of the tracer.
+    pub tracer: AtomicI32,
+    /// The cage is being killed: waiting for tasks makes no sense any more.
+    pub abandoned: AtomicBool,
 }
 
 /// What is given to a run.
@@ -131,6 +135,8 @@ pub(crate) struct Supervisor {
     /// Standard output and error.
     pub(crate) streams: [Stream; 2],
     progress: Arc<Progress>,
+    /// The cage's first process.
+    init: i32,
     /// State of the call classes.
     pub(crate) classes: calls::Classes,
 }
@@ -147,7 +153,7 @@ pub(crate) struct Finished {
 
 impl Supervisor {
     /// A supervisor for the program whose launched but not yet executed process is `pid`.
-    pub(crate) fn new(settings: Settings, streams: [Stream; 2], recorder: Recorder, progress: Arc<Progress>) -> Self {
+    pub(crate) fn new(settings: Settings, streams: [Stream; 2], recorder: Recorder, progress: Arc<Progress>, init: i32) -> Self {
         let clock = Clock::new(settings.epoch_ms);
         Self {
             settings,
@@ -169,6 +175,7 @@ impl Supervisor {
             recorder,
             streams,
             progress,
+            init,
             classes: calls::Classes::default(),
         }
     }

@@ -92,8 +92,11 @@ impl Session {
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(fail("copy a descriptor of the cage"));
         let (control, init) = (copy(&cage.control)?, copy(&cage.pidfd)?);
         let shared = Arc::clone(&progress);
+        let init_pid = cage.pid;
+        sys::interruptible_by(libc::SIGUSR1).map_err(fail("prepare to interrupt the tracer"))?;
         let trace = move || {
-            let supervisor = Supervisor::new(settings, streams, recorder, shared);
+            shared.tracer.store(sys::thread_id(), Ordering::Release);
+            let supervisor = Supervisor::new(settings, streams, recorder, shared, init_pid);
             let finished = supervisor.run(program, || sys::send(control.as_fd(), b"go", None));
             if finished.0.status.is_err() {
                 let _ = sys::pidfd_signal(init.as_fd(), libc::SIGKILL, None); // it may have ended already
@@ -104,10 +107,25 @@ impl Session {
         Ok(Self { thread, progress, seen: 0 })
     }
 
-    /// Whether the run got on since the question was last asked.
-    pub(crate) fn got_on(&mut self) -> bool {
+    /// When the run has not got on since the last time: has the tracer look why.
+    pub(crate) fn nudge(&mut self) {
         let now = self.progress.stops.load(Ordering::Relaxed);
-        std::mem::replace(&mut self.seen, now) != now
+        if std::mem::replace(&mut self.seen, now) == now {
+            self.interrupt();
+        }
+    }
+
+    /// The cage has been killed: the tracer shall let go of it.
+    pub(crate) fn abandon(&self) {
+        self.progress.abandoned.store(true, Ordering::Release);
+        self.interrupt();
+    }
+
+    fn interrupt(&self) {
+        let tid = self.progress.tracer.load(Ordering::Acquire);
+        if tid != 0 && !self.thread.is_finished() {
+            sys::signal_thread(tid, libc::SIGUSR1);
+        }
     }
 
     /// Waits for the tracer, which ends with the cage.

@@ -62,13 +62,16 @@ impl Supervisor {
         let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
         for id in ids {
             let Some(task) = self.tasks.get(&id) else { continue };
-            if matches!(task.state, State::Ended) {
+            if task.state == State::Ended {
                 continue;
             }
             match signals_of(task.tid) {
-                Some(found) if found.tracing_stop => self.consider(id, found),
+                // One that was killed while it stood still leaves its stop at once, and may stand in the next already.
+                Some(found) if found.tracing_stop => match self.new_status(task.tid)? {
+                    Some(status) => drop(self.event(id, status)?),
+                    None => self.consider(id, found),
+                },
                 _ => {
-                    // Killed while it stood still: it leaves its stop by itself.
                     let tid = task.tid;
                     let status = self.await_stop(tid)?;
                     self.event(id, status)?;

@@ -4,6 +4,7 @@
 //! except those that have ended. It refuses to guess about a stop it does not know.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use super::calls;
 use super::random::{Purpose, Stream};
@@ -105,8 +106,20 @@ impl Supervisor {
         }
     }
 
-    /// A task has used the processor for long without a trapped call.
+    /// A status of `tid` that nobody has seen yet, without waiting.
+    pub(super) fn new_status(&mut self, tid: i32) -> Result<Option<i32>, Stop> {
+        match ptrace::wait_trace(tid, libc::WNOHANG) {
+            Ok(found) => Ok(found.map(|(_, status)| status)),
+            Err(e) => Err(Stop::broken("look at a task", &e)),
+        }
+    }
+
+    /// Somebody outside wondered why nothing happens: the task `tid` has run for long without a trapped call, or will
+    /// never stop again.
     fn long_running(&mut self, _tid: i32) -> Result<(), Stop> {
+        if self.progress.abandoned.load(Ordering::Acquire) || sys::is_exiting(self.init) {
+            return Err(Stop::Killed);
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub(crate) use files::*;
 pub(crate) use mounts::*;
 pub(crate) use process::*;
+pub(crate) use ptrace::{interruptible_by, is_exiting, signal_thread, thread_id};
 
 /// Turns the C convention (-1 and errno) into a result.
 pub(crate) fn check(ret: libc::c_long) -> io::Result<libc::c_long> {

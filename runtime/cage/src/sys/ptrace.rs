@@ -162,6 +162,38 @@ pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd>
     own(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
 }
 
+/// This thread's id.
+pub(crate) fn thread_id() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
+}
+
+/// Sends `signal` to one thread of this process; one that has just ended is not an error worth knowing.
+pub(crate) fn signal_thread(tid: i32, signal: libc::c_int) {
+    // SAFETY: plain integers only.
+    unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), tid, signal) };
+}
+
+/// Has `signal` do nothing but interrupt the system call that its receiver is in.
+pub(crate) fn interruptible_by(signal: libc::c_int) -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: an all-zero `sigaction` is a valid value of that plain structure: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: `action` is live, and its handler does nothing, which is safe at any point of any thread.
+    check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) }.into())?;
+    Ok(())
+}
+
+/// Whether the process has begun to end, or has ended.
+pub(crate) fn is_exiting(pid: i32) -> bool {
+    const PF_EXITING: u64 = 4;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ended = matches!(fields.next(), None | Some("Z" | "X"));
+    ended || fields.nth(5).and_then(|flags| flags.parse::<u64>().ok()).is_none_or(|flags| flags & PF_EXITING != 0)
+}
+
 /// Restricts this thread, and what it starts, to one processor.
 pub(crate) fn run_on(processor: usize) -> io::Result<()> {
     // SAFETY: an all-zero set is a valid empty set of that plain structure.
