@@ -7,7 +7,6 @@
 use super::divergence::{
     ByteDifference, CallView, DataView, Divergence, Excerpt, FieldDifference, InputView, LogDivergence, Side,
 };
-use super::read::{Events, Inputs};
 use super::{Data, Log, OwnedEvent, OwnedInput, Witness, WitnessError};
 use crate::sys;
 
@@ -118,7 +117,7 @@ fn trace(
     names: CallNames,
 ) -> Result<Option<LogDivergence<CallView>>, WitnessError> {
     let Some(chunk) = first_chunk(a, b, Log::Trace) else { return Ok(None) };
-    let (mut left, mut right): (Events<'_>, Events<'_>) = (a.events_from(chunk), b.events_from(chunk));
+    let (mut left, mut right) = (a.events_from(chunk), b.events_from(chunk));
     loop {
         return Ok(Some(match pair(left.next(), right.next())? {
             Pair::Same => continue,
@@ -140,17 +139,23 @@ fn inputs(a: &Witness, b: &Witness) -> Result<Option<LogDivergence<InputView>>, 
     // The input that differs may have begun in an earlier chunk: start where one certainly begins.
     let begins = |entry: &super::check::Indexed| entry.head.count > 0;
     let start = a.index(Log::Input)[..chunk].iter().rposition(begins).unwrap_or(0);
-    let (mut left, mut right): (Inputs<'_>, Inputs<'_>) = (a.inputs_from(start), b.inputs_from(start));
+    let (mut left, mut right) = (a.inputs_from(start), b.inputs_from(start));
     loop {
         return Ok(Some(match pair(left.next(), right.next())? {
             Pair::Same => continue,
             Pair::Unknown => within(a, b, Log::Input, chunk),
             Pair::Only(goes_on, input) => {
-                LogDivergence::Ends { seq: input.seq, goes_on, next: input_view(&input) }
+                LogDivergence::Ends { seq: input.seq, goes_on, next: InputView::of(&input) }
             }
             Pair::Differ(a, b) => {
                 let (fields, bytes) = input_difference(&a, &b);
-                LogDivergence::Differs { seq: a.seq, fields, a: input_view(&a), b: input_view(&b), bytes }
+                LogDivergence::Differs {
+                    seq: a.seq,
+                    fields,
+                    a: InputView::of(&a),
+                    b: InputView::of(&b),
+                    bytes,
+                }
             }
         }));
     }
@@ -230,9 +235,4 @@ fn call_view(event: &OwnedEvent, names: CallNames) -> CallView {
         clock_ns: event.clock_ns,
         data: event.data.iter().map(view).collect(),
     }
-}
-
-fn input_view(input: &OwnedInput) -> InputView {
-    let (kind, label, at_event) = (input.kind, input.label.clone(), input.at_event);
-    InputView { kind, label, at_event, length: input.bytes.len() as u64 }
 }

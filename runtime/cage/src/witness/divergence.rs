@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-use super::InputKind;
+use super::{InputKind, OwnedInput};
 
 /// How two witnesses differ; at least one part says something.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -128,6 +128,13 @@ pub struct InputView {
     pub at_event: u64,
     /// How many bytes.
     pub length: u64,
+}
+
+impl InputView {
+    pub(super) fn of(input: &OwnedInput) -> Self {
+        let (kind, label, at_event) = (input.kind, input.label.clone(), input.at_event);
+        Self { kind, label, at_event, length: input.bytes.len() as u64 }
+    }
 }
 
 /// Where two sequences of bytes part.

@@ -3,6 +3,8 @@
 //! An input is one *opening* (when, what, how long in all) and, unless it is empty, *parts*. A part takes all
 //! the room its chunk has left, or all that is left of the input, so the cut depends on the inputs alone.
 
+use std::io::{self, Read};
+
 use serde::Serialize;
 
 use super::bytes::{Cursor, Malformed, put_bytes, put_uint};
@@ -88,33 +90,35 @@ pub struct OwnedInput {
 }
 
 /// The opening of an input: everything but its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Opening {
+pub(super) struct Opening<'a> {
     pub at_event: u64,
     pub kind: InputKind,
-    pub label: String,
+    pub label: &'a str,
     pub length: u64,
 }
 
 /// A record of the input log.
 pub(super) enum Record<'a> {
-    Opening(Opening),
+    Opening(Opening<'a>),
     Part(&'a [u8]),
 }
 
 /// Appends the opening of an input. The caller has checked the label.
-pub(super) fn put_opening(out: &mut Vec<u8>, input: &Input<'_>) {
+pub(super) fn put_opening(out: &mut Vec<u8>, opening: &Opening<'_>) {
     out.push(OPENING);
-    put_uint(out, input.at_event);
-    out.push(input.kind.tag());
-    put_bytes(out, input.label.as_bytes());
-    put_uint(out, input.bytes.len() as u64);
+    put_uint(out, opening.at_event);
+    out.push(opening.kind.tag());
+    put_bytes(out, opening.label.as_bytes());
+    put_uint(out, opening.length);
 }
 
-/// Appends a part.
-pub(super) fn put_part(out: &mut Vec<u8>, part: &[u8]) {
+/// Appends a part of `length` bytes, read from `from`.
+pub(super) fn put_part(out: &mut Vec<u8>, length: usize, from: &mut dyn Read) -> io::Result<()> {
     out.push(PART);
-    put_bytes(out, part);
+    put_uint(out, length as u64);
+    let start = out.len();
+    out.resize(start + length, 0);
+    from.read_exact(&mut out[start..])
 }
 
 /// The longest part, of at most `wanted` bytes, whose record fits in `room` bytes.
@@ -132,7 +136,7 @@ pub(super) fn take<'a>(from: &mut Cursor<'a>) -> Result<Record<'a>, Malformed> {
             if label.len() > MAX_LABEL_BYTES {
                 return Err("a label that is too long");
             }
-            Ok(Record::Opening(Opening { at_event, kind, label: label.into(), length: from.uint()? }))
+            Ok(Record::Opening(Opening { at_event, kind, label, length: from.uint()? }))
         }
         PART => from.bytes().map(Record::Part),
         _ => Err("a record of no known kind"),

@@ -4,7 +4,7 @@
 //! external input in order, enough to run again without the outside) and the *trace log* (every trapped call
 //! with its data, enough to name the first difference of two runs). [`Recorder`] writes them as they happen,
 //! in bounded memory, with or without a file; [`Witness`] reads a file back and believes nothing in it;
-//! [`diff`] compares two. The byte layout is `docs/formats/witness.md`.
+//! [`Replay`] hands its inputs out again; [`diff`] compares two. The byte layout is `docs/formats/witness.md`.
 //!
 //! Invariants: the hashes are the same with a file, without one, and past its limit; nothing that the host
 //! decides (its clock, its process numbers, where the file is) is hashed.
@@ -22,6 +22,7 @@ mod inspect;
 mod merkle;
 mod read;
 mod recorder;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use input::{Input, InputKind, MAX_LABEL_BYTES, OwnedInput};
 pub use inspect::{CallCount, InputLine, LogSummary, Summary};
 pub use read::{Events, Inputs, Witness};
 pub use recorder::{Recorded, Recorder};
+pub use replay::{Asked, Replay, ReplayError};
 
 /// Most bytes of records in one chunk.
 pub const CHUNK_BYTES: usize = 64 << 10;

@@ -3,6 +3,7 @@
 //! Opening reads the whole file once; the iterators read chunk by chunk and check each chunk's hash again, so
 //! a file that changes under the reader is an error, not other content.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -100,12 +101,17 @@ impl Witness {
     }
 
     /// The inputs in order. After the last that is whole, an error says what was dropped.
-    pub fn inputs(&self) -> Inputs<'_> {
+    pub fn inputs(&self) -> Inputs<&Self> {
         self.inputs_from(0)
     }
 
+    /// The same, with the witness kept inside.
+    pub fn into_inputs(self) -> Inputs<Self> {
+        Inputs::new(self, 0)
+    }
+
     /// The trapped calls in order. After the last that was kept, an error says what was dropped.
-    pub fn events(&self) -> Events<'_> {
+    pub fn events(&self) -> Events<&Self> {
         self.events_from(0)
     }
 
@@ -124,20 +130,19 @@ impl Witness {
     }
 
     /// The trapped calls from the start of a chunk on.
-    pub(super) fn events_from(&self, chunk: usize) -> Events<'_> {
+    pub(super) fn events_from(&self, chunk: usize) -> Events<&Self> {
         Events { from: Chunks::new(self, Log::Trace, chunk), ended: false }
     }
 
     /// The inputs that begin in a chunk, one of which does, and after it.
-    pub(super) fn inputs_from(&self, chunk: usize) -> Inputs<'_> {
-        let (from, rules) = (Chunks::new(self, Log::Input, chunk), InputRules::default());
-        Inputs { from, rules, begun: false, ended: false }
+    pub(super) fn inputs_from(&self, chunk: usize) -> Inputs<&Self> {
+        Inputs::new(self, chunk)
     }
 }
 
 /// Walks over the chunks of a log, one in memory.
-struct Chunks<'a> {
-    witness: &'a Witness,
+struct Chunks<W> {
+    witness: W,
     log: Log,
     /// The chunk to load next.
     next: usize,
@@ -148,9 +153,9 @@ struct Chunks<'a> {
     seq: u64,
 }
 
-impl<'a> Chunks<'a> {
-    fn new(witness: &'a Witness, log: Log, chunk: usize) -> Self {
-        let index = witness.index(log);
+impl<W: Borrow<Witness>> Chunks<W> {
+    fn new(witness: W, log: Log, chunk: usize) -> Self {
+        let index = witness.borrow().index(log);
         let after = || index.last().map_or(0, |last| last.head.first + u64::from(last.head.count));
         let seq = index.get(chunk).map_or_else(after, |entry| entry.head.first);
         Self { witness, log, next: chunk, records: Vec::new(), at: 0, seq }
@@ -161,14 +166,15 @@ impl<'a> Chunks<'a> {
         if self.at < self.records.len() {
             return Ok(true);
         }
-        let Some(entry) = self.witness.index(self.log).get(self.next) else {
-            return if self.witness.recomputed(self.log) { Ok(false) } else { Err(self.dropped()) };
+        let witness = self.witness.borrow();
+        let Some(entry) = witness.index(self.log).get(self.next) else {
+            return if witness.recomputed(self.log) { Ok(false) } else { Err(self.dropped()) };
         };
         if !entry.head.kept {
             return Err(self.dropped());
         }
         self.records = vec![0; entry.head.length as usize];
-        let read = self.witness.file.read_exact_at(&mut self.records, entry.offset);
+        let read = witness.file.read_exact_at(&mut self.records, entry.offset);
         read.map_err(|source| WitnessError::Read { offset: entry.offset, source })?;
         if chunk::leaf(self.log, entry.head.first, entry.head.count, &self.records) != entry.head.leaf {
             self.next += 1;
@@ -186,18 +192,18 @@ impl<'a> Chunks<'a> {
     /// An error in the loaded chunk.
     fn refused(&self, why: Malformed) -> WitnessError {
         let chunk = self.next - 1;
-        let offset = self.witness.index(self.log)[chunk].offset;
+        let offset = self.witness.borrow().index(self.log)[chunk].offset;
         WitnessError::Chunk { log: self.log, chunk: chunk as u64, offset, why }
     }
 }
 
 /// Iterator over the trapped calls of a witness.
-pub struct Events<'a> {
-    from: Chunks<'a>,
+pub struct Events<W> {
+    from: Chunks<W>,
     ended: bool,
 }
 
-impl Events<'_> {
+impl<W: Borrow<Witness>> Events<W> {
     fn step(&mut self) -> Result<Option<OwnedEvent>, WitnessError> {
         if !self.from.load()? {
             return Ok(None);
@@ -210,7 +216,7 @@ impl Events<'_> {
     }
 }
 
-impl Iterator for Events<'_> {
+impl<W: Borrow<Witness>> Iterator for Events<W> {
     type Item = Result<OwnedEvent, WitnessError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -224,15 +230,26 @@ impl Iterator for Events<'_> {
 }
 
 /// Iterator over the inputs of a witness.
-pub struct Inputs<'a> {
-    from: Chunks<'a>,
+pub struct Inputs<W> {
+    from: Chunks<W>,
     rules: InputRules,
     /// The first opening was reached.
     begun: bool,
     ended: bool,
 }
 
-impl Inputs<'_> {
+impl<W: Borrow<Witness>> Inputs<W> {
+    /// The inputs that begin in a chunk, one of which does, and after it.
+    fn new(witness: W, chunk: usize) -> Self {
+        let (from, rules) = (Chunks::new(witness, Log::Input, chunk), InputRules::default());
+        Self { from, rules, begun: false, ended: false }
+    }
+
+    /// The witness they are of.
+    pub(super) fn witness(&self) -> &Witness {
+        self.from.witness.borrow()
+    }
+
     /// Passes over the parts of an input that began in an earlier chunk.
     fn skip_parts(&mut self) -> Result<(), WitnessError> {
         let mut cursor = Cursor::new(&self.from.records);
@@ -264,7 +281,7 @@ impl Inputs<'_> {
                 (Record::Opening(opening), none) => {
                     let input::Opening { at_event, kind, label, .. } = opening;
                     let seq = self.from.seq;
-                    *none = Some(OwnedInput { seq, at_event, kind, label, bytes: Vec::new() });
+                    *none = Some(OwnedInput { seq, at_event, kind, label: label.into(), bytes: Vec::new() });
                 }
                 (Record::Part(part), Some(input)) => input.bytes.extend_from_slice(part),
                 (Record::Part(_), None) => return Err(self.from.refused("a part of no input")),
@@ -278,7 +295,7 @@ impl Inputs<'_> {
     }
 }
 
-impl Iterator for Inputs<'_> {
+impl<W: Borrow<Witness>> Iterator for Inputs<W> {
     type Item = Result<OwnedInput, WitnessError>;
 
     fn next(&mut self) -> Option<Self::Item> {

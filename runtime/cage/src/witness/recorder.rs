@@ -1,14 +1,15 @@
 //! Writing a witness while the run goes on.
 //!
 //! Owns the two growing logs and, when there is one, the file. Memory is two chunks, whatever the run does.
-//! It refuses inputs that go back in time. A failed write is final: every later call repeats the failure, and
+//! It refuses inputs that go back in time. A failed write, or an input that
+//! cannot be read to its end, is final: every later call repeats the failure, and
 //! a file without its footer is refused by the reader.
 //!
 //! Past the limit the hashes go on and bodies are dropped; the trace may fill half the limit, so that a
 //! talkative program does not cost the inputs, and with them the level `replayed`.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256};
 
@@ -16,9 +17,9 @@ use super::bytes::put_uint;
 use super::chunk::{Growing, HEAD_BYTES, Head, Totals};
 use super::event::{self, Event, MAX_SLICES};
 use super::header::{MAX_HEADER_BYTES, Outcome, RunHeader};
-use super::input::{self, Input, MAX_LABEL_BYTES};
+use super::input::{self, Input, InputKind, MAX_LABEL_BYTES, Opening};
 use super::merkle::Hash;
-use super::{BLOCK_DOMAIN, Log, MAGIC, TRACE_DOMAIN, WITNESS_DOMAIN};
+use super::{BLOCK_DOMAIN, CHUNK_BYTES, Log, MAGIC, TRACE_DOMAIN, WITNESS_DOMAIN};
 use crate::sys;
 
 /// First byte of the footer, where a chunk's head has its log.
@@ -95,25 +96,45 @@ impl Recorder {
 
     /// Records one external input, before the program sees it.
     pub fn input(&mut self, input: &Input<'_>) -> io::Result<()> {
-        if input.label.len() > MAX_LABEL_BYTES {
+        let Input { kind, label, at_event, bytes } = *input;
+        self.input_from(kind, label, at_event, bytes.len() as u64, &mut &bytes[..])
+    }
+
+    /// Records one external input of `length` bytes that is read piece by piece. When `from` fails or ends
+    /// early the recording is over: the input is half written.
+    pub fn input_from(
+        &mut self,
+        kind: InputKind,
+        label: &str,
+        at_event: u64,
+        length: u64,
+        from: &mut dyn Read,
+    ) -> io::Result<()> {
+        if label.len() > MAX_LABEL_BYTES {
             return Err(invalid("the label of an input is too long"));
         }
-        if input.at_event < self.last_at_event {
+        if at_event < self.last_at_event {
             return Err(invalid("an input before the one before it"));
         }
         let (sink, inputs) = (&mut self.sink, &mut self.inputs);
         sink.usable()?;
-        self.last_at_event = input.at_event;
-        inputs.record(|out| input::put_opening(out, input), |chunk, head| sink.chunk(chunk, head))?;
-        let mut left = input.bytes;
-        while !left.is_empty() {
-            let (part, rest) = left.split_at(input::part_len(inputs.room(), left.len()));
-            if part.is_empty() {
+        self.last_at_event = at_event;
+        let opening = Opening { at_event, kind, label, length };
+        inputs.record(|out| input::put_opening(out, &opening), |chunk, head| sink.chunk(chunk, head))?;
+        let mut left = length;
+        while left > 0 {
+            let part = input::part_len(inputs.room(), left.min(CHUNK_BYTES as u64) as usize);
+            if part == 0 {
                 inputs.flush(|chunk, head| sink.chunk(chunk, head))?;
-            } else {
-                inputs.uncounted(|out| input::put_part(out, part));
-                left = rest;
+                continue;
             }
+            let mut read = Ok(());
+            inputs.uncounted(|out| read = input::put_part(out, part, from));
+            if let Err(error) = read {
+                sink.failed = true;
+                return Err(error);
+            }
+            left -= part as u64;
         }
         Ok(())
     }
@@ -230,7 +251,11 @@ impl Sink {
     }
 
     fn usable(&self) -> io::Result<()> {
-        if self.failed { Err(io::Error::other("an earlier write to the witness failed")) } else { Ok(()) }
+        if self.failed {
+            Err(io::Error::other("the witness failed before: it is incomplete"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes a closed chunk: whole, as its head alone, or not at all.

@@ -4,3 +4,4 @@ mod damage;
 mod frozen;
 mod reading;
 mod recording;
+mod replaying;
