@@ -43,8 +43,10 @@ pub(crate) struct Row {
     pub number: i64,
     /// What happens when it is called at `contained`.
     pub contained: Rule,
-    /// What happens at `pinned` when `contained` allows it.
+    /// What happens at `pinned` when `contained` allows it and no case says otherwise.
     pub pinned: Pinned,
+    /// What happens at `pinned` instead; the first case that holds decides.
+    pub cases: &'static [Case],
     /// Why that is safe.
     pub why: &'static str,
     /// Untrapped: why its result follows from hashed or private state. Trapped: what the supervisor answers.
@@ -94,28 +96,23 @@ pub(crate) enum Rule {
 pub(crate) enum Pinned {
     /// Runs untrapped.
     Native,
-    /// Trapped when the argument meets the test, else untrapped.
-    TrapWhen {
-        /// Which argument.
-        arg: u8,
-        /// What makes it trapped.
-        test: Test,
-        /// Who answers.
-        class: Class,
-    },
-    /// Refused when the argument meets the test, else untrapped.
-    RefuseWhen {
-        /// Which argument.
-        arg: u8,
-        /// What makes it refused.
-        test: Test,
-        /// With which errno.
-        errno: i32,
-    },
-    /// Always trapped.
+    /// Handed to the supervisor.
     Trap(Class),
+    /// Not made; the program is told zero, which means success or that there is none.
+    Zero,
     /// Refused with this errno.
     Errno(i32),
+}
+
+/// Another outcome for some values of an argument.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case {
+    /// Which argument.
+    pub arg: u8,
+    /// What is asked of it.
+    pub test: Test,
+    /// The outcome if that holds.
+    pub then: Pinned,
 }
 
 /// A question about the low 32 bits of one argument.
@@ -165,10 +162,17 @@ pub(crate) enum Class {
 impl Row {
     /// Who answers the call when it is trapped; nothing if it never is.
     pub(crate) const fn class(&self) -> Option<Class> {
-        match self.pinned {
-            Pinned::Trap(class) | Pinned::TrapWhen { class, .. } => Some(class),
-            Pinned::Native | Pinned::RefuseWhen { .. } | Pinned::Errno(_) => None,
+        if let Pinned::Trap(class) = self.pinned {
+            return Some(class);
         }
+        let mut at = 0;
+        while at < self.cases.len() {
+            if let Pinned::Trap(class) = self.cases[at].then {
+                return Some(class);
+            }
+            at += 1;
+        }
+        None
     }
 }
 

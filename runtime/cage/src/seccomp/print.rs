@@ -44,7 +44,7 @@ impl From<&Row> for Syscall {
             number: row.number,
             name: row.name,
             contained: contained(row.contained),
-            pinned: pinned(row.pinned),
+            pinned: pinned(row),
             class: row.class().map(|class| format!("{class:?}").to_lowercase()),
             why: row.why,
             follows: row.follows,
@@ -60,7 +60,8 @@ What the cage does with every call of x86_64 Linux. This page is printed by `met
 it is stale, and another when the kernel's headers know a call that the table does not. With `--json` the same as data.
 
 *contained*: `allow`, an errno, or the arguments under which the call is allowed and otherwise `EPERM`. *pinned*, for
-what contained lets pass: `native` runs untrapped; `trap` goes to the named part of the supervisor; an errno refuses. A
+what contained lets pass: `native` runs untrapped; `trap` goes to the named part of the supervisor; `0` is answered without
+making the call; an errno refuses. A
 call without a row is `EPERM` at contained and ends a pinned run with `E_UNMODELLED_SYSCALL`. A 32-bit call kills the
 program at both levels; an x32 call has no row. *Why its result repeats* says, for a native call, why the result
 follows from hashed or private state, and for a trapped one what the supervisor answers instead. Arguments are counted
@@ -74,7 +75,7 @@ pub fn syscalls_page() -> String {
     let mut page = String::from(PREAMBLE);
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for row in table() {
-        *kinds.entry(kind(row.pinned)).or_default() += 1;
+        *kinds.entry(kind(row)).or_default() += 1;
     }
     page.push('\n');
     let counts: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -98,11 +99,14 @@ fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(page, "{text}").expect("writing to a string cannot fail");
 }
 
-const fn kind(pinned: Pinned) -> &'static str {
-    match pinned {
+const fn kind(row: &Row) -> &'static str {
+    if !row.cases.is_empty() {
+        return "by argument";
+    }
+    match row.pinned {
         Pinned::Native => "native",
         Pinned::Trap(_) => "trapped",
-        Pinned::TrapWhen { .. } | Pinned::RefuseWhen { .. } => "by argument",
+        Pinned::Zero => "answered with 0",
         Pinned::Errno(_) => "refused",
     }
 }
@@ -124,17 +128,19 @@ fn contained(rule: Rule) -> String {
     }
 }
 
-fn pinned(pinned: Pinned) -> String {
+fn pinned(row: &Row) -> String {
+    let cases =
+        row.cases.iter().map(|case| format!("{} if {}; ", outcome(case.then), asked(case.arg, case.test)));
+    let cases: String = cases.collect();
+    format!("{cases}{}{}", if cases.is_empty() { "" } else { "else " }, outcome(row.pinned))
+}
+
+fn outcome(pinned: Pinned) -> String {
     match pinned {
         Pinned::Native => "native".into(),
         Pinned::Trap(class) => format!("trap: {class:?}"),
+        Pinned::Zero => "`0`".into(),
         Pinned::Errno(number) => errno(number),
-        Pinned::TrapWhen { arg, test, class } => {
-            format!("trap: {class:?}, if {}; else native", asked(arg, test))
-        }
-        Pinned::RefuseWhen { arg, test, errno: number } => {
-            format!("{}, if {}; else native", errno(number), asked(arg, test))
-        }
     }
 }
 
@@ -162,6 +168,8 @@ fn errno(number: i32) -> String {
         libc::EPERM => "`EPERM`".into(),
         libc::ENOSYS => "`ENOSYS`".into(),
         libc::EINVAL => "`EINVAL`".into(),
+        libc::EACCES => "`EACCES`".into(),
+        libc::ENOMEM => "`ENOMEM`".into(),
         other => format!("errno {other}"),
     }
 }

@@ -9,7 +9,7 @@
 use seccompiler::{BpfProgram, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule, sock_filter};
 
 use super::rows::{SOCKETS, TABLE};
-use super::{Level, Pinned, Row, Rule, TRACED, Test, UNKNOWN};
+use super::{Case, Level, Pinned, Row, Rule, TRACED, Test, UNKNOWN};
 use crate::Error;
 
 /// The compiled wall.
@@ -156,30 +156,37 @@ enum Decision {
 }
 
 fn decision(row: &Row, level: Level) -> Result<Decision, Error> {
-    // What the call gets once `contained` lets it pass: at once, or after a look at one more argument.
-    let (passed, second) = match (level, row.pinned) {
-        (Level::Contained, _) | (Level::Pinned, Pinned::Native) => (ALLOW, None),
-        (Level::Pinned, Pinned::Trap(_)) => (TRACE, None),
-        (Level::Pinned, Pinned::Errno(errno)) => return Ok(Decision::Always(refuse(errno))),
-        (Level::Pinned, Pinned::TrapWhen { arg, test, .. }) => (ALLOW, Some((arg, test, TRACE))),
-        (Level::Pinned, Pinned::RefuseWhen { arg, test, errno }) => (ALLOW, Some((arg, test, refuse(errno)))),
+    // What the call gets once `contained` lets it pass: at once, or after a look at more arguments.
+    let (passed, cases) = match level {
+        Level::Contained => (ALLOW, [].as_slice()),
+        Level::Pinned => (action(row.pinned), row.cases),
     };
-    let second = second.map(|(arg, test, action)| exception(arg, test, action)).transpose()?;
     let first = match row.contained {
         Rule::Errno(errno) => return Ok(Decision::Always(refuse(errno))),
         Rule::Allow => None,
         rule => Some(alternatives(&rule)?),
     };
-    Ok(match (first, second) {
-        (None, None) => Decision::Always(passed),
-        (None, Some(second)) => Decision::Chain(second),
-        (Some(first), None) => Decision::Chain(chain(first, Then::Give(passed), REFUSE)),
-        (Some(first), Some(second)) => {
-            let mut both = chain(first, Then::GoOn, REFUSE);
-            both.extend(second);
-            Decision::Chain(both)
-        }
-    })
+    if cases.is_empty() {
+        return Ok(match first {
+            None => Decision::Always(passed),
+            Some(first) => Decision::Chain(chain(first, Then::Give(passed), Otherwise::Give(REFUSE))),
+        });
+    }
+    let mut program = first.map_or_else(Vec::new, |first| chain(first, Then::GoOn, Otherwise::Give(REFUSE)));
+    for case in cases {
+        program.extend(exception(case)?);
+    }
+    program.push(give(passed));
+    Ok(Decision::Chain(program))
+}
+
+const fn action(pinned: Pinned) -> Action {
+    match pinned {
+        Pinned::Native => ALLOW,
+        Pinned::Trap(_) => TRACE,
+        Pinned::Zero => refuse(0), // the kernel returns minus this errno
+        Pinned::Errno(errno) => refuse(errno),
+    }
 }
 
 /// Where a rule leads that holds.
@@ -189,10 +196,21 @@ enum Then {
     GoOn,
 }
 
-/// Tries the rules in order; `otherwise` if none holds.
-fn chain(rules: Vec<SeccompRule>, then: Then, otherwise: Action) -> BpfProgram {
+/// What a chain ends with in which no rule holds.
+enum Otherwise {
+    Give(Action),
+    /// Nothing: on with the instruction behind the chain.
+    GoOn,
+}
+
+/// Tries the rules in order.
+fn chain(rules: Vec<SeccompRule>, then: Then, otherwise: Otherwise) -> BpfProgram {
     let rules: Vec<BpfProgram> = rules.into_iter().map(conditions).collect();
-    let total = rules.iter().map(|rule| rule.len() + 1).sum::<usize>() + 1;
+    let end = match otherwise {
+        Otherwise::Give(action) => Some(give(action)),
+        Otherwise::GoOn => None,
+    };
+    let total = rules.iter().map(|rule| rule.len() + 1).sum::<usize>() + end.iter().len();
     let mut program = Vec::with_capacity(total);
     for rule in rules {
         program.extend(rule);
@@ -203,7 +221,7 @@ fn chain(rules: Vec<SeccompRule>, then: Then, otherwise: Action) -> BpfProgram {
             Then::GoOn => skip(total - here),
         });
     }
-    program.push(give(otherwise));
+    program.extend(end);
     program
 }
 
@@ -213,13 +231,15 @@ fn conditions(rule: SeccompRule) -> BpfProgram {
     BpfProgram::from(rule).split_off(2)
 }
 
-/// The chain of an allowed call that gets `action` when its argument meets the test.
-fn exception(arg: u8, test: Test, action: Action) -> Result<BpfProgram, Error> {
+/// Gives the outcome of a case that holds and goes on behind it otherwise.
+fn exception(case: &Case) -> Result<BpfProgram, Error> {
+    let Case { arg, test, then } = *case;
     Ok(match test {
         Test::AnyBit(mask) => {
-            chain(vec![all(&[(arg, SeccompCmpOp::MaskedEq(mask), 0)])?], Then::Give(ALLOW), action)
+            let none = all(&[(arg, SeccompCmpOp::MaskedEq(mask), 0)])?;
+            chain(vec![none], Then::GoOn, Otherwise::Give(action(then)))
         }
-        Test::OneOf(values) => chain(equal(arg, values)?, Then::Give(action), ALLOW),
+        Test::OneOf(values) => chain(equal(arg, values)?, Then::Give(action(then)), Otherwise::GoOn),
     })
 }
 

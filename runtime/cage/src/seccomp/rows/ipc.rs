@@ -4,11 +4,13 @@
 //! semaphores and queues. Shared memory cannot wait.
 
 use super::super::{Class, Test};
-use super::{Part, Row, part, row};
+use super::{Part, Row, part, refuse, row, trap};
 
 /// Requests of `shmctl` that show times or figures of the host: `IPC_STAT`, `IPC_INFO`, `SHM_STAT`, `SHM_INFO`,
 /// `SHM_STAT_ANY`.
 const SHM_FACTS: &[u64] = &[2, 3, 13, 14, 15];
+
+const SHM_HUGETLB: u64 = libc::SHM_HUGETLB as u64;
 
 const UNMODELLED: &str = "looks missing: waits in the kernel for another task are not modelled here";
 const SEGMENT: &str = "numbers and addresses follow from the cage's own serialised calls";
@@ -42,16 +44,15 @@ pub(super) const QUEUES: Part = part(
 pub(super) const SHARED_MEMORY: Part = part(
     "private_state_runs_untrapped",
     &[
-        row("shmget", libc::SYS_shmget, "own ipc namespace, charged to the cage's memory").native(SEGMENT),
+        row("shmget", libc::SYS_shmget, "own ipc namespace, charged to the cage's memory")
+            .native("numbers follow from the cage's own serialised calls; huge pages are the host's and not offered")
+            .but(&[refuse(2, Test::AnyBit(SHM_HUGETLB), libc::ENOMEM)])
+            .tested("huge_pages_are_not_offered"),
         row("shmat", libc::SYS_shmat, "own ipc namespace").native(SEGMENT),
         row("shmdt", libc::SYS_shmdt, "own ipc namespace").native(SEGMENT),
         row("shmctl", libc::SYS_shmctl, "own ipc namespace")
-            .trap_when(
-                1,
-                Test::OneOf(SHM_FACTS),
-                Class::Metadata,
-                "run by the kernel, then times are zeroed and figures of the host refused",
-            )
+            .native("run by the kernel; where times or figures of the host are asked for, the supervisor answers")
+            .but(&[trap(1, Test::OneOf(SHM_FACTS), Class::Metadata)])
             .tested("metadata_reaches_the_supervisor"),
     ],
 );

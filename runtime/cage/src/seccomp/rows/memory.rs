@@ -3,10 +3,12 @@
 //! Owns data only. At `pinned` address space layout is not randomised, so addresses follow from the calls before;
 //! executable mappings go to the supervisor, which looks for instructions that it must emulate.
 
-use super::super::{Class, Test};
-use super::{Part, Row, part, row};
+use super::super::{Case, Class, Test};
+use super::{Part, Row, part, refuse, row, trap};
 
 const PROT_EXEC: u64 = libc::PROT_EXEC as u64;
+
+const MAP_HUGETLB: u64 = libc::MAP_HUGETLB as u64;
 
 /// Advice that makes content or result depend on what else the host does. `MADV_FREE` is the important one:
 /// whether the old bytes are still there later is the host's memory pressure.
@@ -16,8 +18,12 @@ const MADV_COLLAPSE: u64 = 25;
 const MADV_SOFT_OFFLINE: u64 = 101;
 
 const LAYOUT: &str = "no randomised layout: addresses follow from the program and its earlier calls";
-const SCANNED: &str = "executable pages are searched for instructions that must be emulated, then it runs";
+const SCANNED: &str = "addresses follow from earlier calls; executable pages are searched for instructions that must be \
+    emulated; huge pages are the host's and not offered";
 const NO_RESULT: &str = "changes no content and tells nothing";
+
+/// Executable pages are asked for.
+const EXECUTABLE: &[Case] = &[trap(2, Test::AnyBit(PROT_EXEC), Class::Memory)];
 
 const fn own(name: &'static str, number: i64, why: &'static str) -> Row {
     row(name, number, why).native(LAYOUT)
@@ -28,16 +34,19 @@ const fn quiet(name: &'static str, number: i64, why: &'static str) -> Row {
 }
 
 const fn scanned(name: &'static str, number: i64, why: &'static str) -> Row {
-    row(name, number, why)
-        .trap_when(2, Test::AnyBit(PROT_EXEC), Class::Memory, SCANNED)
-        .tested("executable_mappings_reach_the_supervisor")
+    row(name, number, why).native(SCANNED).but(EXECUTABLE).tested("executable_mappings_reach_the_supervisor")
 }
 
 /// Mappings.
 pub(super) const MAPPINGS: Part = part(
     "private_state_runs_untrapped",
     &[
-        scanned("mmap", libc::SYS_mmap, "own address space; executable pages are needed by every JIT"),
+        scanned("mmap", libc::SYS_mmap, "own address space; executable pages are needed by every JIT").but(
+            &[
+                refuse(3, Test::AnyBit(MAP_HUGETLB), libc::ENOMEM),
+                trap(2, Test::AnyBit(PROT_EXEC), Class::Memory),
+            ],
+        ),
         scanned(
             "mprotect",
             libc::SYS_mprotect,
@@ -59,13 +68,11 @@ pub(super) const PAGES: Part = part(
     "private_state_runs_untrapped",
     &[
         row("madvise", libc::SYS_madvise, "hint on own pages")
-            .refuse_when(
-                2,
-                Test::OneOf(HOST_ADVICE),
-                libc::EINVAL,
-                "advice by which the host decides about content looks unknown; callers fall back to \
-                 MADV_DONTNEED; the rest acts at once",
+            .native(
+                "acts at once; advice by which the host decides about content looks unknown, and callers fall back \
+                 to MADV_DONTNEED",
             )
+            .but(&[refuse(2, Test::OneOf(HOST_ADVICE), libc::EINVAL)])
             .tested("advice_that_leaves_content_to_the_host_is_refused"),
         row("mincore", libc::SYS_mincore, "residency of own pages")
             .trap(Class::Memory, "every mapped page is reported resident")

@@ -13,7 +13,7 @@ mod sockets;
 mod streams;
 mod time;
 
-use super::{Class, Pinned, Row, Rule, Test};
+use super::{Case, Class, Pinned, Row, Rule, Test};
 
 /// Numbers that the index has room for; the kernel's are below.
 pub(super) const SIZE: usize = 512;
@@ -66,7 +66,16 @@ pub(super) const SOCKETS: &[(i32, i32, Option<i32>)] = &[
 
 /// A row that no later word has narrowed: allowed at `contained`, untrapped at `pinned`.
 const fn row(name: &'static str, number: i64, why: &'static str) -> Row {
-    Row { name, number, contained: Rule::Allow, pinned: Pinned::Native, why, follows: "", test: "" }
+    Row {
+        name,
+        number,
+        contained: Rule::Allow,
+        pinned: Pinned::Native,
+        cases: &[],
+        why,
+        follows: "",
+        test: "",
+    }
 }
 
 /// A row refused with `EPERM` at every level.
@@ -105,14 +114,14 @@ impl Row {
         Self { pinned: Pinned::Trap(class), follows, ..self }
     }
 
-    /// Trapped at `pinned` for some values of an argument.
-    const fn trap_when(self, arg: u8, test: Test, class: Class, follows: &'static str) -> Self {
-        Self { pinned: Pinned::TrapWhen { arg, test, class }, follows, ..self }
+    /// Not made at `pinned`; zero is the answer.
+    const fn zero(self, follows: &'static str) -> Self {
+        Self { pinned: Pinned::Zero, follows, ..self }
     }
 
-    /// Refused at `pinned` for some values of an argument.
-    const fn refuse_when(self, arg: u8, test: Test, errno: i32, follows: &'static str) -> Self {
-        Self { pinned: Pinned::RefuseWhen { arg, test, errno }, follows, ..self }
+    /// Something else at `pinned` for some values of arguments.
+    const fn but(self, cases: &'static [Case]) -> Self {
+        Self { cases, ..self }
     }
 
     /// Answered at `pinned` as a kernel without the call would.
@@ -124,6 +133,16 @@ impl Row {
     const fn tested(self, test: &'static str) -> Self {
         Self { test, ..self }
     }
+}
+
+/// A case that traps.
+const fn trap(arg: u8, test: Test, class: Class) -> Case {
+    Case { arg, test, then: Pinned::Trap(class) }
+}
+
+/// A case that refuses.
+const fn refuse(arg: u8, test: Test, errno: i32) -> Case {
+    Case { arg, test, then: Pinned::Errno(errno) }
 }
 
 /// Rows of one subject, and the test that covers those which name none.

@@ -4,8 +4,8 @@
 //! what a task asks about itself needs no trap. What starts, ends, waits or asks about the machine goes to the
 //! supervisor.
 
-use super::super::{Class, Rule, Test};
-use super::{Part, Row, part, row};
+use super::super::{Case, Class, Rule, Test};
+use super::{Part, Row, part, refuse, row, trap};
 
 /// Every flag of `clone` and `unshare` that makes a namespace (all but time, whose bit `clone` uses for a
 /// signal).
@@ -50,12 +50,17 @@ const UNPINNED_PRCTLS: &[u64] = &[libc::PR_SET_SECCOMP as u64, libc::PR_GET_TIME
 /// Thread pointers, shadow-stack status and the permission to use large vector state.
 const ARCH_PRCTLS: &[u64] = &[0x1001, 0x1002, 0x1003, 0x1004, 0x1021, 0x1022, 0x1023, 0x3001, 0x5005];
 
+/// `SCHED_FIFO`, `SCHED_RR` and `SCHED_DEADLINE`, also with `SCHED_RESET_ON_FORK`.
+const PRIVILEGED_POLICIES: &[u64] = &[1, 2, 6, 0x4000_0001, 0x4000_0002, 0x4000_0006];
+
 const TASKED: &str = "tasks come, go and are waited for in an order that depends on the program only";
 const ASLEEP: &str = "waiters are kept by the supervisor and woken in the order in which they came";
 const MODERN_FUTEX: &str = "looks missing: the older call, which is modelled, does the same";
 const SELF: &str = "the pid namespace is the cage's own and tasks are serialised, so numbers repeat";
 const USER: &str = "the cage's user and its empty capability set are always the same";
-const INHERITED: &str = "the launcher's default policy, or what the cage's own earlier calls set";
+const RANGE: &str = "a constant of the kernel";
+const NEUTRAL: &str =
+    "the default, always: one task runs at a time, so no policy has an effect; privileged ones are refused";
 const LIMIT: &str =
     "limits are the launcher's; the one on time, which the host would enforce, is the supervisor's";
 const ONE_CPU: &str = "one CPU, number 0";
@@ -74,13 +79,20 @@ const fn user(name: &'static str, number: i64, why: &'static str) -> Row {
 }
 
 const fn policy(name: &'static str, number: i64, why: &'static str) -> Row {
-    row(name, number, why).native(INHERITED)
+    row(name, number, why).native(RANGE)
 }
 
-const fn limit(name: &'static str, number: i64, resource: u8, why: &'static str) -> Row {
-    row(name, number, why)
-        .trap_when(resource, Test::OneOf(&[libc::RLIMIT_CPU as u64]), Class::Identity, LIMIT)
-        .tested("the_limit_on_time_reaches_the_supervisor")
+const fn neutral(name: &'static str, number: i64, why: &'static str) -> Row {
+    row(name, number, why).zero(NEUTRAL).tested("what_the_host_lends_is_answered_with_zero")
+}
+
+/// The resource is this argument, and it is the limit on time.
+const fn time_limit(arg: u8) -> Case {
+    trap(arg, Test::OneOf(&[libc::RLIMIT_CPU as u64]), Class::Identity)
+}
+
+const fn limit(name: &'static str, number: i64, cases: &'static [Case], why: &'static str) -> Row {
+    row(name, number, why).native(LIMIT).but(cases).tested("the_limit_on_time_reaches_the_supervisor")
 }
 
 /// Tasks that come, go and wait for each other.
@@ -89,7 +101,11 @@ pub(super) const TASKS: Part = part(
     &[
         tasked("clone", libc::SYS_clone, "threads and processes yes, new namespaces no")
             .only(Rule::Masked { arg: 0, mask: NAMESPACE_FLAGS, value: 0 })
-            .tested("new_namespaces_are_refused"),
+            .but(&[
+                refuse(0, Test::AnyBit(libc::CLONE_UNTRACED as u64), libc::EPERM),
+                refuse(0, Test::AnyBit(libc::CLONE_PIDFD as u64), libc::EINVAL),
+            ])
+            .tested("new_namespaces_and_untraced_tasks_are_refused"),
         tasked("fork", libc::SYS_fork, "bounded by the pids limit"),
         tasked("vfork", libc::SYS_vfork, "bounded by the pids limit"),
         tasked("execve", libc::SYS_execve, "no_new_privs: never gains a privilege"),
@@ -102,7 +118,7 @@ pub(super) const TASKS: Part = part(
         row("unshare", libc::SYS_unshare, "own descriptor table yes, new namespaces no")
             .only(Rule::Masked { arg: 0, mask: NAMESPACE_FLAGS | CLONE_NEWTIME, value: 0 })
             .native("only parts a private table from shared ones")
-            .tested("new_namespaces_are_refused"),
+            .tested("new_namespaces_and_untraced_tasks_are_refused"),
         row("pidfd_open", libc::SYS_pidfd_open, "handle on a process of the cage")
             .absent("looks missing: its readiness is not modelled; callers fall back to waits")
             .tested("what_is_not_offered_looks_missing"),
@@ -145,7 +161,9 @@ pub(super) const IDENTITY: Part = part(
         user("getegid", libc::SYS_getegid, "own identity"),
         user("getresuid", libc::SYS_getresuid, "own identity"),
         user("getresgid", libc::SYS_getresgid, "own identity"),
-        user("getgroups", libc::SYS_getgroups, "own identity"),
+        row("getgroups", libc::SYS_getgroups, "own identity")
+            .zero("none: without root the launcher cannot drop those of the host's user")
+            .tested("what_the_host_lends_is_answered_with_zero"),
         user("setuid", libc::SYS_setuid, "no CAP_SETUID: cannot gain"),
         user("setgid", libc::SYS_setgid, "no CAP_SETGID: cannot gain"),
         user("setreuid", libc::SYS_setreuid, "no CAP_SETUID: cannot gain"),
@@ -174,24 +192,36 @@ pub(super) const SCHEDULING: Part = part(
         row("sched_setaffinity", libc::SYS_sched_setaffinity, "only narrows what the cpuset allows")
             .trap(Class::Identity, ONE_CPU)
             .tested(MACHINE),
-        limit("getrlimit", libc::SYS_getrlimit, 0, "own limits"),
-        limit("setrlimit", libc::SYS_setrlimit, 0, "hard limits only go down"),
+        limit("getrlimit", libc::SYS_getrlimit, &[time_limit(0)], "own limits"),
+        limit("setrlimit", libc::SYS_setrlimit, &[time_limit(0)], "hard limits only go down"),
         limit(
             "prlimit64",
             libc::SYS_prlimit64,
-            1,
+            &[time_limit(1)],
             "hard limits only go down; other processes are the cage's own",
         ),
-        policy("sched_getparam", libc::SYS_sched_getparam, "own scheduling"),
-        policy("sched_setparam", libc::SYS_sched_setparam, "RLIMIT_RTPRIO is 0"),
-        policy("sched_getscheduler", libc::SYS_sched_getscheduler, "own scheduling"),
-        policy("sched_setscheduler", libc::SYS_sched_setscheduler, "RLIMIT_RTPRIO is 0"),
         policy("sched_get_priority_max", libc::SYS_sched_get_priority_max, "constant"),
         policy("sched_get_priority_min", libc::SYS_sched_get_priority_min, "constant"),
-        policy("getpriority", libc::SYS_getpriority, "own scheduling"),
-        policy("setpriority", libc::SYS_setpriority, "RLIMIT_NICE is 0: only downwards"),
-        policy("ioprio_get", libc::SYS_ioprio_get, "own scheduling"),
-        policy("ioprio_set", libc::SYS_ioprio_set, "real-time class needs a capability"),
+        row("sched_getparam", libc::SYS_sched_getparam, "own scheduling")
+            .trap(Class::Identity, "priority 0, as of every ordinary task")
+            .tested(MACHINE),
+        row("getpriority", libc::SYS_getpriority, "own scheduling")
+            .trap(Class::Identity, "niceness 0, whatever the launcher inherited")
+            .tested(MACHINE),
+        neutral("sched_getscheduler", libc::SYS_sched_getscheduler, "own scheduling"),
+        neutral("sched_setparam", libc::SYS_sched_setparam, "RLIMIT_RTPRIO is 0"),
+        neutral("sched_setscheduler", libc::SYS_sched_setscheduler, "RLIMIT_RTPRIO is 0").but(&[refuse(
+            1,
+            Test::OneOf(PRIVILEGED_POLICIES),
+            libc::EPERM,
+        )]),
+        neutral("setpriority", libc::SYS_setpriority, "RLIMIT_NICE is 0: only downwards").but(&[refuse(
+            2,
+            Test::AnyBit(1 << 31),
+            libc::EACCES,
+        )]),
+        neutral("ioprio_get", libc::SYS_ioprio_get, "own scheduling"),
+        neutral("ioprio_set", libc::SYS_ioprio_set, "real-time class needs a capability"),
         row("sched_rr_get_interval", libc::SYS_sched_rr_get_interval, "length of an own time slice")
             .absent("looks missing: the slice grows with the host's CPUs")
             .tested("what_is_not_offered_looks_missing"),
@@ -212,23 +242,15 @@ pub(super) const SETTINGS: Part = part(
     &[
         row("prctl", libc::SYS_prctl, "names, timers, death signals and stricter settings only")
             .only(Rule::OneOf { arg: 0, values: PRCTLS })
-            .refuse_when(
-                0,
-                Test::OneOf(UNPINNED_PRCTLS),
-                libc::EINVAL,
-                "own settings; a filter of the program's own and the host's timer slack look unknown",
-            ),
+            .native("own settings; a filter of the program's own and the host's timer slack look unknown")
+            .but(&[refuse(0, Test::OneOf(UNPINNED_PRCTLS), libc::EINVAL)]),
         row("arch_prctl", libc::SYS_arch_prctl, "thread pointers and vector state; no CPUID or vDSO games")
             .only(Rule::OneOf { arg: 0, values: ARCH_PRCTLS })
             .native("own registers, and facts of the CPU class that the report names"),
         row("personality", libc::SYS_personality, "asking and the default only")
             .only(Rule::OneOf { arg: 0, values: &[0, 0xffff_ffff] })
-            .refuse_when(
-                0,
-                Test::OneOf(&[0]),
-                libc::EPERM,
-                "asking gives a constant; the default would randomise the layout again",
-            ),
+            .native("asking gives a constant; the default would randomise the layout again and is refused")
+            .but(&[refuse(0, Test::OneOf(&[0]), libc::EPERM)]),
         row("seccomp", libc::SYS_seccomp, "filters only add up, never loosen").absent(
             "looks missing: a filter of the program's own could answer before the supervisor sees a call",
         ),

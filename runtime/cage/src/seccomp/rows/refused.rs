@@ -142,6 +142,7 @@ pub(super) const MISSING: Part = part(
             "memory that the supervisor could not examine; libraries treat it as missing",
         ),
         missing("map_shadow_stack", 453, "hardware shadow stacks are not offered; C libraries fall back"),
+        missing("rseq_slice_yield", 471, "gives back an extended time slice, which is not offered"),
         missing("uretprobe", 335, "used by the kernel's own probes only"),
         missing("uprobe", 336, "used by the kernel's own probes only"),
     ],

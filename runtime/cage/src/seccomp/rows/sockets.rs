@@ -4,7 +4,7 @@
 //! supervisor performs what moves bytes or waits; the other end is a task of the cage or a recording.
 
 use super::super::{Class, Rule, Test};
-use super::{Part, Row, part, row};
+use super::{Part, Row, part, row, trap};
 
 /// Options whose value is the host's: buffer sizes and congestion control from its settings, counters, CPUs and
 /// measured times. Options of different layers share numbers; the supervisor tells them apart.
@@ -84,21 +84,15 @@ pub(super) const SOCKETS: Part = part(
         moved("sendmmsg", libc::SYS_sendmmsg, "own socket"),
         moved("recvmmsg", libc::SYS_recvmmsg, "own socket"),
         moved("shutdown", libc::SYS_shutdown, "own socket"),
-        row("listen", libc::SYS_listen, "own network namespace").native(NAMED).tested(PRIVATE),
+        moved("listen", libc::SYS_listen, "own network namespace; a socket without a port gets one"),
         row("getsockname", libc::SYS_getsockname, "own socket").native(NAMED).tested(PRIVATE),
         row("getpeername", libc::SYS_getpeername, "own socket").native(NAMED).tested(PRIVATE),
-        row("getsockopt", libc::SYS_getsockopt, "own socket").trap_when(
-            2,
-            Test::OneOf(HOST_OPTIONS),
-            Class::Sockets,
-            "options that show the host are answered or refused; the rest is the socket's own state",
-        ),
-        row("setsockopt", libc::SYS_setsockopt, "own socket; privileged options need capabilities").trap_when(
-            2,
-            Test::OneOf(TIMED_OPTIONS),
-            Class::Sockets,
-            "time limits become logical and time stamps are refused; the rest is the socket's own state",
-        ),
+        row("getsockopt", libc::SYS_getsockopt, "own socket")
+            .native("the socket's own state; options that show the host are answered or refused")
+            .but(&[trap(2, Test::OneOf(HOST_OPTIONS), Class::Sockets)]),
+        row("setsockopt", libc::SYS_setsockopt, "own socket; privileged options need capabilities")
+            .native("the socket's own state; time limits become logical and time stamps are refused")
+            .but(&[trap(2, Test::OneOf(TIMED_OPTIONS), Class::Sockets)]),
     ],
 );
 

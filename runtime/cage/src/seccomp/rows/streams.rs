@@ -4,7 +4,7 @@
 //! it without waiting and parks the task; what acts at an offset of a regular file cannot wait and runs untrapped.
 
 use super::super::{Class, Rule, Test};
-use super::{Part, Row, part, row};
+use super::{Part, Row, part, refuse, row, trap};
 
 /// Requests on terminals, readiness, and read-only facts about interfaces.
 const IOCTLS: &[u64] = &[
@@ -62,7 +62,8 @@ const OWN: &str = "the lowest free number; content and offset are private and se
 const COUNTER: &str = "makes a private counter; its reads are trapped";
 const WAITED: &str = "asked with no wait; a task that would wait is parked, its deadline is logical";
 const WAIT_SET: &str = "the set is private and its waits are trapped";
-const WATCHED: &str = "the events are those of the cage's own calls; their reads are trapped";
+const WATCHED: &str =
+    "looks missing: its events carry a counter of the whole host; callers fall back to asking again";
 const AIO: &str =
     "looks missing: its completions come when the host pleases; callers fall back to reads and writes";
 
@@ -118,7 +119,9 @@ pub(super) const DESCRIPTORS: Part = part(
         row("pipe", libc::SYS_pipe, "private channel").native(OWN),
         row("pipe2", libc::SYS_pipe2, "private channel").native(OWN),
         row("memfd_create", libc::SYS_memfd_create, "anonymous file charged to the cage's memory")
-            .native(OWN),
+            .native("the lowest free number, an empty file; huge pages are the host's and not offered")
+            .but(&[refuse(1, Test::AnyBit(libc::MFD_HUGETLB as u64), libc::EINVAL)])
+            .tested("huge_pages_are_not_offered"),
         row("eventfd", libc::SYS_eventfd, "private counter").native(COUNTER),
         row("eventfd2", libc::SYS_eventfd2, "private counter").native(COUNTER),
         row(
@@ -126,12 +129,8 @@ pub(super) const DESCRIPTORS: Part = part(
             libc::SYS_fcntl,
             "flags, locks and copies of held descriptors; locks are private to the cage's own files",
         )
-        .trap_when(
-            1,
-            Test::OneOf(LOCKS),
-            Class::Locks,
-            "locks wait in task order and signals of descriptors are the supervisor's; the rest is private",
-        )
+        .native("private settings; locks wait in task order, signals of descriptors are the supervisor's")
+        .but(&[trap(1, Test::OneOf(LOCKS), Class::Locks)])
         .tested("locks_and_their_like_reach_the_supervisor"),
         row("flock", libc::SYS_flock, "locks a held file, and every file held is the cage's own")
             .trap(Class::Locks, "tried without waiting; a task that would wait is parked")
@@ -142,12 +141,10 @@ pub(super) const DESCRIPTORS: Part = part(
             "terminals, readiness and interface facts; TIOCSTI and everything unknown refused",
         )
         .only(Rule::OneOf { arg: 1, values: IOCTLS })
-        .trap_when(
-            1,
-            Test::OneOf(&[libc::FIONBIO, libc::FIOASYNC]),
-            Class::Locks,
-            "settings that fcntl traps too; the rest are facts of the cage's own streams and of lo",
+        .native(
+            "facts of the cage's own streams and of lo; the settings that fcntl traps are trapped here too",
         )
+        .but(&[trap(1, Test::OneOf(&[libc::FIONBIO, libc::FIOASYNC]), Class::Locks)])
         .tested("ioctls_off_the_list_are_refused"),
     ],
 );
@@ -171,16 +168,16 @@ pub(super) const READINESS: Part = part(
 
 /// Watching files.
 pub(super) const WATCHES: Part = part(
-    PRIVATE,
+    "what_is_not_offered_looks_missing",
     &[
         row(
             "inotify_init",
             libc::SYS_inotify_init,
             "watches the cage's own files; watch count is bounded per user",
         )
-        .native(WATCHED),
-        row("inotify_init1", libc::SYS_inotify_init1, "as inotify_init").native(WATCHED),
-        row("inotify_add_watch", libc::SYS_inotify_add_watch, "as inotify_init").native(WATCHED),
-        row("inotify_rm_watch", libc::SYS_inotify_rm_watch, "as inotify_init").native(WATCHED),
+        .absent(WATCHED),
+        row("inotify_init1", libc::SYS_inotify_init1, "as inotify_init").absent(WATCHED),
+        row("inotify_add_watch", libc::SYS_inotify_add_watch, "as inotify_init").absent(WATCHED),
+        row("inotify_rm_watch", libc::SYS_inotify_rm_watch, "as inotify_init").absent(WATCHED),
     ],
 );

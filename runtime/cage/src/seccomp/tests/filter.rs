@@ -71,14 +71,17 @@ fn expected(row: &Row, level: Level, args: [u64; 6]) -> u32 {
         Test::AnyBit(mask) => low(arg) & mask != 0,
         Test::OneOf(values) => values.contains(&low(arg)),
     };
-    match (level, row.pinned) {
-        (Level::Pinned, Pinned::Errno(errno)) => refuse(errno),
-        _ if !passes => refuse(libc::EPERM),
-        (Level::Contained, _) | (_, Pinned::Native) => ALLOW,
-        (_, Pinned::Trap(_)) => libc::SECCOMP_RET_TRACE,
-        (_, Pinned::TrapWhen { arg, test, .. }) if meets(arg, test) => libc::SECCOMP_RET_TRACE,
-        (_, Pinned::RefuseWhen { arg, test, errno }) if meets(arg, test) => refuse(errno),
-        (_, Pinned::TrapWhen { .. } | Pinned::RefuseWhen { .. }) => ALLOW,
+    if !passes {
+        return refuse(libc::EPERM);
+    }
+    if level == Level::Contained {
+        return ALLOW;
+    }
+    match row.cases.iter().find(|case| meets(case.arg, case.test)).map_or(row.pinned, |case| case.then) {
+        Pinned::Native => ALLOW,
+        Pinned::Trap(_) => libc::SECCOMP_RET_TRACE,
+        Pinned::Zero => libc::SECCOMP_RET_ERRNO,
+        Pinned::Errno(errno) => refuse(errno),
     }
 }
 
@@ -100,8 +103,8 @@ fn words(row: &Row) -> Vec<u64> {
         }
         Rule::Allow | Rule::Errno(_) => {}
     }
-    if let Pinned::TrapWhen { test, .. } | Pinned::RefuseWhen { test, .. } = row.pinned {
-        match test {
+    for case in row.cases {
+        match case.test {
             Test::AnyBit(mask) => name(&[mask, mask | 3, !mask & 0xffff_ffff]),
             Test::OneOf(values) => name(values),
         }
@@ -177,6 +180,7 @@ fn no_decision_rests_on_memory_that_another_thread_can_change() {
         ("mknodat", 2),
         ("fcntl", 1),
         ("mmap", 2),
+        ("mmap", 3),
         ("mprotect", 2),
         ("pkey_mprotect", 2),
         ("madvise", 2),
@@ -186,6 +190,10 @@ fn no_decision_rests_on_memory_that_another_thread_can_change() {
         ("getsockopt", 2),
         ("setsockopt", 2),
         ("shmctl", 1),
+        ("shmget", 2),
+        ("memfd_create", 1),
+        ("sched_setscheduler", 1),
+        ("setpriority", 2),
     ];
     for row in table() {
         if let Rule::Masked { arg, .. } | Rule::OneOf { arg, .. } | Rule::MaskedOneOf { arg, .. } =
@@ -193,8 +201,13 @@ fn no_decision_rests_on_memory_that_another_thread_can_change() {
         {
             assert!(by_value.contains(&(row.name, arg)), "{} is judged by argument {arg}", row.name);
         }
-        if let Pinned::TrapWhen { arg, .. } | Pinned::RefuseWhen { arg, .. } = row.pinned {
-            assert!(by_value.contains(&(row.name, arg)), "{} is judged by argument {arg}", row.name);
+        for case in row.cases {
+            assert!(
+                by_value.contains(&(row.name, case.arg)),
+                "{} is judged by argument {}",
+                row.name,
+                case.arg
+            );
         }
     }
 }

@@ -112,6 +112,34 @@ fn every_call_that_the_libc_and_kernel_crates_know_has_a_row() {
     assert!(newest >= 469, "the newest call known is {newest}");
 }
 
+/// Entry points that the running kernel has for other ABIs: 32-bit, older, other names of calls in the table.
+const OTHER_ABIS: &str = "ipc llseek mmap_pgoff newfstat newlstat newstat newuname ni_syscall nice old_getrlimit
+    old_msgctl old_readdir old_semctl old_shmctl oldumount olduname pciconfig_iobase pciconfig_read pciconfig_write
+    recv rtas s390_ipc s390_pci_mmio_read s390_pci_mmio_write send sendfile64 sgetmask signal sigpending sigprocmask
+    sigsuspend socketcall spu_create spu_run ssetmask statfs64 fstatfs64 fadvise64_64 gethostname stime subpage_prot
+    sync_file_range2 umount vm86 vm86old waitpid timer_gettime32 timer_settime32 timerfd_gettime32 timerfd_settime32
+    clock_adjtime32 clock_gettime32 clock_settime32 time32 utime32 utimes_time32 stime32";
+
+/// The running kernel is often newer than the headers and names its entry points.
+#[test]
+fn every_call_of_the_running_kernel_has_a_row() {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let calls: BTreeSet<&str> = symbols
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2)?.strip_prefix("__x64_sys_"))
+        .map(|name| name.trim_end_matches(".cold"))
+        .filter(|name| !name.ends_with("16") && !name.ends_with("_time32") && !name.starts_with("ia32_"))
+        .collect();
+    if calls.is_empty() {
+        eprintln!("skipped: this kernel does not show its symbols");
+        return;
+    }
+    assert!(calls.len() > 300, "the symbols were not understood: {}", calls.len());
+    let names: BTreeSet<&str> = table().map(|row| row.name).chain(OTHER_ABIS.split_whitespace()).collect();
+    let unknown: Vec<_> = calls.difference(&names).collect();
+    assert!(unknown.is_empty(), "no row for {unknown:?}");
+}
+
 /// Where tests of this crate are: beside the code and in `tests/`.
 fn sources() -> Vec<String> {
     fn below(dir: &Path, texts: &mut Vec<String>) {
