@@ -179,7 +179,7 @@ impl Footer {
         self.inputs.seal(WITNESS_DOMAIN, header)
     }
 
-    fn encode(&self) -> Result<Vec<u8>, &'static str> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, &'static str> {
         let mut out = Vec::new();
         for totals in [&self.trace, &self.inputs] {
             put_uint(&mut out, totals.count);
@@ -193,7 +193,7 @@ impl Footer {
 }
 
 /// Appends a length (4 bytes), the content and the digest of both.
-fn put_block(out: &mut Vec<u8>, content: &[u8]) {
+pub(super) fn put_block(out: &mut Vec<u8>, content: &[u8]) {
     let length = (content.len() as u32).to_le_bytes();
     let check = block_check(content);
     out.extend_from_slice(&length);
