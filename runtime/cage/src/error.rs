@@ -56,6 +56,14 @@ pub enum Error {
         /// Where it went wrong.
         source: serde_json::Error,
     },
+    /// A program file could not be searched for instructions.
+    #[error("cannot search {path} for instructions: {source}")]
+    SearchFile {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
     /// One step of building the cage failed; nothing is left running.
     #[error("cannot build the cage: {step}: {source}")]
     Launch {

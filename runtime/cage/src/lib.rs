@@ -42,6 +42,7 @@ pub mod witness;
 pub use cpu::class as cpu_class;
 pub use detect::detect;
 pub use error::Error;
+pub use pinned::instructions::{FoundInstruction, FoundInstructions, find_instructions};
 pub use record::Record;
 pub use report::{Exit, Report, Verdict};
 pub use seccomp::{Syscall, call_name, syscalls, syscalls_page};

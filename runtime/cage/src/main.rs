@@ -14,7 +14,7 @@ use metanode_cage::health::{Health, probe};
 use metanode_cage::spec::MAX_SPEC_BYTES;
 use metanode_cage::supervise::{DEFAULT_GRACE_MS, start_detached};
 use metanode_cage::witness::WitnessError;
-use metanode_cage::{CageSpec, Entry, Error, Exit, detect, stop, supervise, sweep, syscalls, syscalls_page};
+use metanode_cage::{CageSpec, Entry, Error, Exit, detect, find_instructions, stop, supervise, sweep, syscalls, syscalls_page};
 
 // Linked before the shared one is asked for, which then is not needed; see build.rs.
 #[cfg(static_unwinder)]
@@ -37,6 +37,7 @@ const USAGE: &str = "usage: metanode-cage COMMAND
   detect                                 what this machine offers a cage
   inspect FILE [--json]                  check a witness and sum it up
   diff A B [--json]                      the first difference of two witnesses; exit status 1 if there is one
+  instructions FILE                      where FILE holds instructions that read the CPU's randomness or number
   syscalls [--json]                      what each level does with every system call, and why
 ";
 
@@ -95,6 +96,14 @@ fn command(arguments: &[String]) -> Result<u8, Failure> {
             }
             [json] if json == "--json" => print(&syscalls()).map(|()| 0),
             _ => Err(Failure::Usage("syscalls takes --json or nothing".into())),
+        },
+        "instructions" => match rest {
+            [file] => {
+                let fail = |source| Error::SearchFile { path: file.into(), source };
+                let found = find_instructions(Path::new(file)).map_err(fail)?;
+                print(&found).map(|()| 0)
+            }
+            _ => Err(Failure::Usage("instructions takes one file".into())),
         },
         "inspect" => commands::inspect(rest),
         "diff" => commands::compare(rest),

@@ -5,18 +5,23 @@
 //! function symbols (`.symtab`, `.dynsym`). The file is somebody else's: whatever is malformed in it yields no
 //! function, never a panic.
 
+use std::cell::OnceCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection};
 use object::LittleEndian as Little;
 use object::elf::{
     FileHeader64, PF_X, PT_GNU_EH_FRAME, PT_LOAD, ProgramHeader64, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC,
 };
 use object::read::elf::{FileHeader, ProgramHeader, Sym};
+use object::read::{ReadCacheOps, ReadRef};
 
 /// The largest function that is disassembled; larger ones leave their matches open.
-const FUNCTION_BYTES_MAX: u64 = 4 << 20;
+const FUNCTION_BYTES_MAX: u64 = 1 << 20;
 
 /// One function, at its link-time address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Function<'a> {
     /// Address of its first byte.
     pub(super) start: u64,
@@ -28,14 +33,14 @@ pub(super) struct Function<'a> {
     pub(super) exact_end: bool,
 }
 
-impl Function<'_> {
+impl<'a> Function<'a> {
     /// Whether `address` is one of its bytes.
     pub(super) fn contains(&self, address: u64) -> bool {
         address >= self.start && address - self.start < self.code.len() as u64
     }
 
     /// Up to `length` bytes at `address`, which it contains.
-    pub(super) fn bytes(&self, address: u64, length: usize) -> &[u8] {
+    pub(super) fn bytes(&self, address: u64, length: usize) -> &'a [u8] {
         let from = (address - self.start) as usize;
         &self.code[from..self.code.len().min(from + length)]
     }
@@ -47,12 +52,49 @@ struct Symbol {
     size: u64,
 }
 
-/// The boundaries of one file.
-pub(super) struct Bounds<'a> {
-    data: &'a [u8],
+/// The boundaries of one file, of which only what is asked for is read.
+pub(super) struct Bounds<'a, R: ReadRef<'a>> {
+    data: R,
+    header: &'a FileHeader64<Little>,
     segments: &'a [ProgramHeader64<Little>],
-    /// By address.
-    symbols: Vec<Symbol>,
+    /// By address; read when the frame descriptions do not suffice.
+    symbols: OnceCell<Vec<Symbol>>,
+}
+
+/// A file read by position, which leaves alone the offset that it may share with the program.
+pub(super) struct Positioned<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl<'f> Positioned<'f> {
+    /// Begins at the beginning.
+    pub(super) fn new(file: &'f File) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl ReadCacheOps for Positioned<'_> {
+    fn len(&mut self) -> Result<u64, ()> {
+        self.file.metadata().map(|m| m.len()).map_err(drop)
+    }
+
+    fn seek(&mut self, pos: u64) -> Result<u64, ()> {
+        self.at = pos;
+        Ok(pos)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ()> {
+        let got = self.file.read_at(buf, self.at).map_err(drop)?;
+        self.at += got as u64;
+        Ok(got)
+    }
+
+    fn read_exact(&mut self, buf: &mut [u8]) -> Result<(), ()> {
+        self.file.read_exact_at(buf, self.at).map_err(drop)?;
+        self.at += buf.len() as u64;
+        Ok(())
+    }
 }
 
 /// File ranges of the executable segments of an ELF file of which `head` is the beginning.
@@ -71,23 +113,28 @@ fn is_code(segment: &ProgramHeader64<Little>) -> bool {
     segment.p_type(Little) == PT_LOAD && segment.p_flags(Little) & PF_X != 0
 }
 
-impl<'a> Bounds<'a> {
-    /// Reads the headers and symbols of a whole file.
-    pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
+impl<'a, R: ReadRef<'a>> Bounds<'a, R> {
+    /// Reads the headers of a file.
+    pub(super) fn parse(data: R) -> Option<Self> {
         let header = FileHeader64::<Little>::parse(data).ok()?;
         let segments = header.program_headers(Little, data).ok()?;
-        let mut symbols = Vec::new();
-        if let Ok(sections) = header.sections(Little, data) {
+        Some(Self { data, header, segments, symbols: OnceCell::new() })
+    }
+
+    fn symbols(&self) -> &[Symbol] {
+        self.symbols.get_or_init(|| {
+            let mut symbols = Vec::new();
+            let Ok(sections) = self.header.sections(Little, self.data) else { return symbols };
             for kind in [SHT_SYMTAB, SHT_DYNSYM] {
-                let Ok(table) = sections.symbols(Little, data, kind) else { continue };
+                let Ok(table) = sections.symbols(Little, self.data, kind) else { continue };
                 let functions = table.iter().filter(|s| s.st_type() == STT_FUNC && !s.is_undefined(Little));
                 symbols.extend(
                     functions.map(|s| Symbol { address: s.st_value(Little), size: s.st_size(Little) }),
                 );
             }
-        }
-        symbols.sort_by_key(|s| s.address);
-        Some(Self { data, segments, symbols })
+            symbols.sort_by_key(|s| s.address);
+            symbols
+        })
     }
 
     /// The link-time address of the byte of code at `offset` in the file.
@@ -106,23 +153,31 @@ impl<'a> Bounds<'a> {
         })
     }
 
-    /// The function that holds the byte at `address`.
-    pub(super) fn function(&self, address: u64) -> Option<Function<'a>> {
-        let (start, end, exact_end) = self.described(address).or_else(|| self.named(address))?;
-        if end.checked_sub(start)? > FUNCTION_BYTES_MAX {
-            return None;
-        }
-        let from = usize::try_from(self.offset_of(start)?).ok()?;
-        let code = self.data.get(from..from.checked_add((end - start) as usize)?)?;
-        let inner = self.symbols.partition_point(|s| s.address < start);
-        let inner = self.symbols[inner..].iter().map(|s| s.address).take_while(|a| *a < end);
+    /// The function that holds the byte at `address`, with the boundaries in it that frame descriptions tell.
+    pub(super) fn described(&self, address: u64) -> Option<Function<'a>> {
+        let (start, end) = self.frame(address)?;
+        self.load(start, end, vec![start], true)
+    }
+
+    /// The function that holds the byte at `address`, with the boundaries in it that symbols tell as well.
+    pub(super) fn named(&self, address: u64) -> Option<Function<'a>> {
+        let framed = self.frame(address).map(|(start, end)| (start, end, true));
+        let (start, end, exact_end) = framed.or_else(|| self.symbol(address))?;
+        let inner = self.symbols().partition_point(|s| s.address < start);
+        let inner = self.symbols()[inner..].iter().map(|s| s.address).take_while(|a| *a < end);
         let mut roots: Vec<u64> = std::iter::once(start).chain(inner).collect();
         roots.dedup();
+        self.load(start, end, roots, exact_end)
+    }
+
+    fn load(&self, start: u64, end: u64, roots: Vec<u64>, exact_end: bool) -> Option<Function<'a>> {
+        let length = end.checked_sub(start).filter(|length| *length <= FUNCTION_BYTES_MAX)?;
+        let code = self.data.read_bytes_at(self.offset_of(start)?, length).ok()?;
         Some(Function { start, code, roots, exact_end })
     }
 
-    /// From the frame descriptions: start, end, and that the end is exact.
-    fn described(&self, address: u64) -> Option<(u64, u64, bool)> {
+    /// From the frame descriptions: start and end of the function around `address`.
+    fn frame(&self, address: u64) -> Option<(u64, u64)> {
         let segment = self.segments.iter().find(|s| s.p_type(Little) == PT_GNU_EH_FRAME)?;
         let at = segment.p_vaddr(Little);
         let table = EhFrameHdr::new(segment.data(Little, self.data).ok()?, LittleEndian);
@@ -137,26 +192,29 @@ impl<'a> Bounds<'a> {
                 s.cie_from_offset(b, o)
             })
             .ok()?;
-        Some((fde.initial_address(), fde.end_address(), true))
+        Some((fde.initial_address(), fde.end_address()))
     }
 
-    /// From symbols: one with a size that covers the address, else the nearest before it, up to the next.
-    fn named(&self, address: u64) -> Option<(u64, u64, bool)> {
-        let after = self.symbols.partition_point(|s| s.address <= address);
-        let nearest = self.symbols[..after].last()?;
-        let same = self.symbols[..after].iter().rev().take_while(|s| s.address == nearest.address);
+    /// From symbols: one with a size that covers the address, else the nearest before it, up to the next; and
+    /// whether that end is exact.
+    fn symbol(&self, address: u64) -> Option<(u64, u64, bool)> {
+        let symbols = self.symbols();
+        let after = symbols.partition_point(|s| s.address <= address);
+        let nearest = symbols[..after].last()?;
+        let same = symbols[..after].iter().rev().take_while(|s| s.address == nearest.address);
         if let Some(size) = same.map(|s| s.size).max().filter(|size| *size > 0) {
             let end = nearest.address.checked_add(size)?;
             return (address < end).then_some((nearest.address, end, true));
         }
-        Some((nearest.address, self.symbols.get(after)?.address, false))
+        Some((nearest.address, symbols.get(after)?.address, false))
     }
 
     /// The bytes of the file that are loaded at `address`, to the end of their segment.
     fn loaded_from(&self, address: u64) -> Option<&'a [u8]> {
         self.segments.iter().filter(|s| s.p_type(Little) == PT_LOAD).find_map(|s| {
-            let within = usize::try_from(address.checked_sub(s.p_vaddr(Little))?).ok()?;
-            s.data(Little, self.data).ok()?.get(within..)
+            let within = address.checked_sub(s.p_vaddr(Little))?;
+            let left = s.p_filesz(Little).checked_sub(within)?;
+            self.data.read_bytes_at(s.p_offset(Little).checked_add(within)?, left).ok()
         })
     }
 }

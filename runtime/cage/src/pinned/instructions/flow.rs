@@ -28,7 +28,7 @@ pub(super) enum Judgement {
 
 /// A disassembled function.
 pub(super) struct Disassembly<'a> {
-    function: &'a Function<'a>,
+    function: Function<'a>,
     /// Instructions reached along edges, by address; empty when two of them overlap.
     reached: BTreeMap<u64, u8>,
     /// Those of the plain sweep, if it may speak.
@@ -37,17 +37,22 @@ pub(super) struct Disassembly<'a> {
 
 impl<'a> Disassembly<'a> {
     /// Disassembles `function`.
-    pub(super) fn new(function: &'a Function<'a>) -> Self {
-        let mut reached = follow(function);
+    pub(super) fn new(function: Function<'a>) -> Self {
+        let mut reached = follow(&function);
         let mut swept = BTreeMap::new();
         if overlaps(&reached) {
             reached.clear(); // somebody jumps into the middle of an instruction: nothing is certain here
-        } else if let Some(sweep) = sweep(function)
+        } else if let Some(sweep) = sweep(&function)
             && reached.keys().all(|address| sweep.contains_key(address))
         {
             swept = sweep;
         }
         Self { function, reached, swept }
+    }
+
+    /// Whether `address` is in the function.
+    pub(super) fn contains(&self, address: u64) -> bool {
+        self.function.contains(address)
     }
 
     /// Judges the match whose `0F` is at `address` in the function.

@@ -32,6 +32,7 @@
 mod bounds;
 mod emulate;
 mod flow;
+mod listing;
 mod opcode;
 mod scan;
 mod space;
@@ -43,6 +44,7 @@ mod tests;
 use std::io;
 
 pub(crate) use emulate::{Emulated, at_trap};
+pub use listing::{FoundInstruction, FoundInstructions, find_instructions};
 pub(crate) use opcode::{Code, Opcode};
 pub(crate) use scan::{FileKey, FileScan, Finding, ScanCache, Verdict};
 pub(crate) use space::{Admitted, Backing, Mapping, Refusal, Space, Weaker};

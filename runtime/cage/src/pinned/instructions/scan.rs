@@ -12,7 +12,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::bounds::{Bounds, executable_ranges};
+use object::read::{ReadCache, ReadRef};
+
+use super::bounds::{Bounds, Positioned, executable_ranges};
 use super::flow::{Disassembly, Judgement};
 use super::opcode::{Code, LONGEST, Opcode, candidates, matches};
 
@@ -21,6 +23,9 @@ const CHUNK: usize = 256 << 10;
 
 /// The largest file that is searched for boundaries; in a larger one matches stay unconfirmed.
 const BOUNDED_BYTES_MAX: u64 = 512 << 20;
+
+/// How many bytes of functions are disassembled for one file; after that, matches stay unconfirmed.
+const DISASSEMBLED_BYTES_MAX: u64 = 64 << 20;
 
 /// More matches than this in one file, and it is text made to waste our time: `scan` refuses to judge them.
 const MATCHES_MAX: usize = 4096;
@@ -185,18 +190,14 @@ fn matches_in(
     Ok(found)
 }
 
-/// Judges the matches at `found` in `file`.
+/// Judges the matches at `found`, ascending, in `file`.
 fn judge(file: &File, size: u64, found: &[u64]) -> io::Result<Vec<Finding>> {
-    let mut data = Vec::new();
-    if size <= BOUNDED_BYTES_MAX {
-        data.resize(size as usize, 0);
-        let length = read_full(file, 0, &mut data)?;
-        data.truncate(length);
-    }
-    let bounds = Bounds::parse(&data);
+    let cache = ReadCache::new(Positioned::new(file));
+    let bounds = if size <= BOUNDED_BYTES_MAX { Bounds::parse(&cache) } else { None };
+    let mut judge = bounds.map(Judge::new);
     let mut findings = Vec::new();
     for &at in found {
-        match bounds.as_ref().and_then(|bounds| judge_one(bounds, at)) {
+        match judge.as_mut().and_then(|judge| judge.decide(at)) {
             Some(finding) => findings.push(finding),
             None => {
                 let first = at.saturating_sub(LONGEST as u64);
@@ -209,16 +210,42 @@ fn judge(file: &File, size: u64, found: &[u64]) -> io::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// What disassembly says of the match at offset `at`, if it decides.
-fn judge_one(bounds: &Bounds<'_>, at: u64) -> Option<Finding> {
-    let address = bounds.address_of(at)?;
-    let function = bounds.function(address)?;
-    let (start, code, verdict) = match Disassembly::new(&function).judge(address) {
-        Judgement::Confirmed(start, opcode, code) => (start, code, Verdict::Confirmed(opcode)),
-        Judgement::Cleared(start, code) => (start, code, Verdict::Cleared),
-        Judgement::Open => return None,
-    };
-    Some(Finding { at: bounds.offset_of(start)?, code, verdict })
+/// Judges matches by disassembly, with a bound on how much is disassembled.
+struct Judge<'a, R: ReadRef<'a>> {
+    bounds: Bounds<'a, R>,
+    /// The latest function, since matches come in order.
+    latest: Option<Disassembly<'a>>,
+    /// Bytes of functions that may still be disassembled.
+    left: u64,
+}
+
+impl<'a, R: ReadRef<'a>> Judge<'a, R> {
+    fn new(bounds: Bounds<'a, R>) -> Self {
+        Self { bounds, latest: None, left: DISASSEMBLED_BYTES_MAX }
+    }
+
+    /// What disassembly says of the match at offset `at`, if it decides.
+    fn decide(&mut self, at: u64) -> Option<Finding> {
+        let address = self.bounds.address_of(at)?;
+        let mut judgement = Judgement::Open;
+        if let Some(latest) = self.latest.as_ref().filter(|latest| latest.contains(address)) {
+            judgement = latest.judge(address);
+        }
+        for find in [Bounds::described, Bounds::named] {
+            if judgement != Judgement::Open {
+                break;
+            }
+            let Some(function) = find(&self.bounds, address) else { continue };
+            self.left = self.left.checked_sub(function.code.len() as u64)?;
+            judgement = self.latest.insert(Disassembly::new(function)).judge(address);
+        }
+        let (start, code, verdict) = match judgement {
+            Judgement::Confirmed(start, opcode, code) => (start, code, Verdict::Confirmed(opcode)),
+            Judgement::Cleared(start, code) => (start, code, Verdict::Cleared),
+            Judgement::Open => return None,
+        };
+        Some(Finding { at: self.bounds.offset_of(start)?, code, verdict })
+    }
 }
 
 /// The unconfirmed findings of the match at `at` in `bytes`, which begin at `base`.

@@ -351,16 +351,16 @@ fn a_malformed_file_yields_findings_or_errors_but_no_panic() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let at = (random >> 33) as usize % header;
         let old = std::mem::replace(&mut data[at], (random >> 20) as u8);
-        if let Some(bounds) = bounds::Bounds::parse(&data) {
+        if let Some(bounds) = bounds::Bounds::parse(&data[..]) {
             parsed += 1;
-            found += sites.iter().filter_map(|s| bounds.function(bounds.address_of(*s)?)).count();
+            found += sites.iter().filter_map(|s| bounds.named(bounds.address_of(*s)?)).count();
         }
         data[at] = old;
     }
     assert!(parsed > 0 && found > 0, "{parsed} parsed, {found} functions");
     for length in (0..original.len()).step_by(original.len() / 50) {
         if let Some(bounds) = bounds::Bounds::parse(&original[..length]) {
-            let _ = sites.iter().filter_map(|s| bounds.function(bounds.address_of(*s)?)).count();
+            let _ = sites.iter().filter_map(|s| bounds.named(bounds.address_of(*s)?)).count();
         }
     }
 }
