@@ -20,6 +20,7 @@ pub(crate) mod session;
 mod signals;
 #[expect(dead_code, reason = "called by `stops`, which follows")]
 pub(crate) mod spin;
+mod spinning;
 #[cfg_attr(not(test), expect(dead_code, reason = "made by the callers of the two, which follow"))]
 mod stopped;
 mod stops;
@@ -137,6 +138,8 @@ pub(crate) struct Supervisor {
     progress: Arc<Progress>,
     /// The cage's first process.
     init: i32,
+    /// How long the running task has burned.
+    burn: spinning::Burn,
     /// State of the call classes.
     pub(crate) classes: calls::Classes,
 }
@@ -145,6 +148,8 @@ pub(crate) struct Supervisor {
 pub(crate) struct Finished {
     /// Wait status of the program, or why there is none.
     pub status: Result<i32, Stop>,
+    /// What makes the level weaker than it is meant to be.
+    pub weaker: Vec<String>,
     /// What was recorded.
     pub recorder: Recorder,
     /// Logical nanoseconds that passed.
@@ -176,6 +181,7 @@ impl Supervisor {
             streams,
             progress,
             init,
+            burn: spinning::Burn::default(),
             classes: calls::Classes::default(),
         }
     }
@@ -184,7 +190,8 @@ impl Supervisor {
     pub(crate) fn run(mut self, pid: i32, go: impl FnOnce() -> std::io::Result<()>) -> (Finished, [Stream; 2]) {
         let status = self.begin(pid, go).and_then(|()| self.drive());
         self.pump();
-        (Finished { status, logical_ns: self.clock.now(), recorder: self.recorder }, self.streams)
+        let weaker = self.classes.weaknesses();
+        (Finished { status, weaker, logical_ns: self.clock.now(), recorder: self.recorder }, self.streams)
     }
 
     fn drive(&mut self) -> Result<i32, Stop> {

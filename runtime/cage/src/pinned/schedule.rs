@@ -6,6 +6,7 @@
 
 use std::os::fd::AsRawFd;
 
+use super::stopped::Stopped;
 use super::task::{FutexKey, State, TaskId, Wait, Woken};
 use super::{Stop, Supervisor};
 use crate::sys;
@@ -98,7 +99,9 @@ impl Supervisor {
         let now = self.clock.now();
         for id in parked {
             let Some(wait) = self.tasks.get(&id).and_then(|t| t.wait.as_ref()) else { continue };
-            if ready.contains(&id) || (any && wait.any) {
+            let tid = self.task(id).tid;
+            let released = wait.spin.as_ref().is_some_and(|spin| !spin.holds(&Stopped { tid }));
+            if released || ready.contains(&id) || (any && wait.any) {
                 self.wake(id, Woken::Ready);
             } else if wait.deadline.is_some_and(|at| at <= now) {
                 self.wake(id, Woken::TimedOut);

@@ -155,6 +155,7 @@ pub(crate) fn conclude(spec: &CageSpec, finished: Finished, report: &mut Report)
     report.witness_entries = recorded.entries;
     report.witness_bytes = recorded.bytes;
     report.logical_ns = Some(finished.logical_ns);
+    report.downgraded.extend(finished.weaker);
     if spec.witness.is_some() && recorded.truncated {
         report.downgraded.push(format!("the witness reached its limit of {} bytes: not replayable", spec.witness_bytes));
     }

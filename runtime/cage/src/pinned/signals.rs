@@ -115,7 +115,8 @@ impl Supervisor {
         let code = (info[1] as u32).to_le_bytes(); // si_code; what follows may hold host addresses of nothing
         self.record(id, &event, 0, &[&code])?;
         self.leave_rewound(id)?;
-        self.task_mut(id).signal = signal;
+        let task = self.task_mut(id);
+        (task.signal, task.woken) = (signal, Woken::Not);
         Ok(())
     }
 

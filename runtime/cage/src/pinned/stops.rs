@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::calls;
 use super::random::{Purpose, Stream};
+use super::spinning::Burn;
 use super::task::{Call, Process, ProcessId, SpaceId, State, Task, TaskId, Woken};
 use super::{Stop, Supervisor};
 use crate::sys::{self, ptrace};
@@ -99,7 +100,11 @@ impl Supervisor {
                     return Ok(status);
                 }
                 Ok(None) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => self.long_running(tid)?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+                    if let Some(status) = self.long_running(tid)? {
+                        return Ok(status);
+                    }
+                }
                 Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Err(Stop::Killed),
                 Err(e) => return Err(Stop::broken("wait for a task", &e)),
             }
@@ -116,17 +121,23 @@ impl Supervisor {
 
     /// Somebody outside wondered why nothing happens: the task `tid` has run for long without a trapped call, or will
     /// never stop again.
-    fn long_running(&mut self, _tid: i32) -> Result<(), Stop> {
+    fn long_running(&mut self, tid: i32) -> Result<Option<i32>, Stop> {
         if self.progress.abandoned.load(Ordering::Acquire) || sys::is_exiting(self.init) {
             return Err(Stop::Killed);
         }
-        Ok(())
+        let Some(id) = self.by_tid.get(&tid).copied() else { return Ok(None) };
+        // Alone, or inside the kernel: nobody waits for it, or it will come out.
+        if self.tasks.len() < 2 || self.task(id).inside {
+            return Ok(None);
+        }
+        self.burning(id)
     }
 
     /// Lets the task run to its next event. A trapped call, if that was it.
     pub(super) fn go(&mut self, id: TaskId) -> Result<Option<Call>, Stop> {
         let task = self.task_mut(id);
         let (tid, signal) = (task.tid, std::mem::take(&mut task.signal));
+        self.burn = Burn::default();
         ptrace::resume(tid, signal).map_err(|e| Stop::broken("resume a task", &e))?;
         let status = self.await_stop(tid)?;
         self.event(id, status)
@@ -225,7 +236,7 @@ impl Supervisor {
         Ok(None)
     }
 
-    fn trapped(&mut self, id: TaskId) -> Result<Call, Stop> {
+    pub(super) fn trapped(&mut self, id: TaskId) -> Result<Call, Stop> {
         let registers = ptrace::registers(self.tid(id)).map_err(|e| Stop::broken("read registers", &e))?;
         let call = Call::of(&registers);
         let task = self.task_mut(id);

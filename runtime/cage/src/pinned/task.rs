@@ -6,6 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use super::random::Stream;
+use super::spin::Spin;
 use crate::sys::ptrace::Registers;
 
 /// Number of a task in order of creation: the same in every run.
@@ -94,6 +95,8 @@ pub(crate) struct Wait {
     pub any: bool,
     /// Signals (bit n-1 for signal n) that end the wait although they are blocked.
     pub signals: u64,
+    /// It spins: its memory changes under what it looks at.
+    pub spin: Option<Spin>,
     /// Mask of blocked signals during the call, when it brings its own.
     pub mask: Option<u64>,
 }

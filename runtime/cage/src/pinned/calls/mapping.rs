@@ -1,18 +1,65 @@
-//! Executable mappings, and instructions that the cage made trap.
+//! Memory that becomes executable, and the instructions in it that no state determines.
+//!
+//! Owns what is known of the code of every address space. Code is looked through when it is mapped, before the program
+//! can run it; a program with an instruction that cannot be trapped is refused. Code that may change afterwards makes
+//! the run weaker, and the report says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 use super::{Outcome, Stop, Supervisor, err};
+use crate::pinned::instructions::{
+    Backing, Emulated, FileKey, Mapping, ScanCache, Space, Weaker, at_trap, emulate_tsc,
+};
 use crate::pinned::memory;
-use crate::pinned::task::{Call, TaskId};
+use crate::pinned::stopped::Stopped;
+use crate::pinned::task::{Call, SpaceId, TaskId};
 use crate::sys::ptrace;
+
+/// Longest instruction.
+const LONGEST: usize = 15;
+/// What the trace says an emulated instruction is, as a call number.
+const INSTRUCTION: i64 = 0x8001_0000;
+const PAGE: u64 = 4096;
+
+/// Code of the cage.
+#[derive(Debug, Default)]
+pub(crate) struct Code {
+    cache: ScanCache,
+    spaces: BTreeMap<SpaceId, Space>,
+    /// What makes the promise weaker.
+    weaker: BTreeSet<Weaker>,
+}
+
+impl Code {
+    /// What a report says about code that was not looked through for good.
+    pub(crate) fn weaknesses(&self) -> Vec<String> {
+        self.weaker.iter().map(Weaker::to_string).collect()
+    }
+}
+
+/// One executable mapping.
+struct Found {
+    start: u64,
+    length: u64,
+    writable: bool,
+    shared: bool,
+    fresh: bool,
+    offset: u64,
+    file: Option<File>,
+    name: String,
+}
 
 pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
     match call.number {
-        libc::SYS_mmap | libc::SYS_mprotect | libc::SYS_pkey_mprotect => Ok(Outcome::Native),
+        libc::SYS_mmap => map(cage, id, call),
+        libc::SYS_mprotect | libc::SYS_pkey_mprotect => protect(cage, id, call),
         libc::SYS_mincore => {
             // Every page is resident, as far as the program can know.
             let [address, length, vector, ..] = call.args;
-            let pages = length.div_ceil(4096);
-            if address % 4096 != 0 || pages > 1 << 20 {
+            let pages = length.div_ceil(PAGE);
+            if address % PAGE != 0 || pages > 1 << 20 {
                 return Ok(err(libc::EINVAL));
             }
             let put = memory::write(cage.tid(id), vector, &vec![1; pages as usize]);
@@ -22,28 +69,177 @@ pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<O
     }
 }
 
-/// The time stamp counter, which this process may not read: logical time.
-pub(super) fn instruction(cage: &mut Supervisor, id: TaskId, signal: i32) -> Result<bool, Stop> {
-    if signal != libc::SIGSEGV {
-        return Ok(false);
+fn map(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let [_, length, protection, flags, fd, offset] = call.args;
+    let file = if flags as i32 & libc::MAP_ANONYMOUS == 0 { cage.descriptor(id, fd as i32).ok() } else { None };
+    let Some(start) = cage.execute(id, call)? else { return Ok(Outcome::Gone) };
+    if (-4095..0).contains(&start) {
+        return Ok(Outcome::Done(start));
     }
+    let name = call.int(4).to_string();
+    let found = Found {
+        start: start as u64,
+        length,
+        writable: protection as i32 & libc::PROT_WRITE != 0,
+        shared: flags as i32 & libc::MAP_TYPE != libc::MAP_PRIVATE,
+        fresh: true,
+        offset,
+        name: if file.is_some() { format!("descriptor {name}") } else { "anonymous memory".into() },
+        file: file.map(File::from),
+    };
+    admit(cage, id, found)?;
+    Ok(Outcome::Done(start))
+}
+
+fn protect(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let [start, length, ..] = call.args;
+    let Some(result) = cage.execute(id, call)? else { return Ok(Outcome::Gone) };
+    if result == 0 {
+        let end = start.saturating_add(length.div_ceil(PAGE) * PAGE);
+        for mut found in executable(cage.tid(id)) {
+            let (from, to) = (found.start.max(start), (found.start + found.length).min(end));
+            if from < to {
+                found.offset += from - found.start;
+                (found.start, found.length) = (from, to - from);
+                admit(cage, id, found)?;
+            }
+        }
+    }
+    Ok(Outcome::Done(result))
+}
+
+/// The executable mappings of a process, but for the kernel's own.
+fn executable(tid: i32) -> Vec<Found> {
+    let maps = std::fs::read_to_string(format!("/proc/{tid}/maps")).unwrap_or_default();
+    let parse = |line: &str| -> Option<Found> {
+        let mut fields = line.split_whitespace();
+        let (from, to) = fields.next()?.split_once('-')?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        let (from, to) = (hex(from)?, hex(to)?);
+        let protection = fields.next()?.as_bytes();
+        let offset = hex(fields.next()?)?;
+        let name = fields.nth(2).unwrap_or("anonymous memory").to_owned();
+        if protection.get(2) != Some(&b'x') || matches!(&*name, "[vdso]" | "[vsyscall]") {
+            return None;
+        }
+        Some(Found {
+            start: from,
+            length: to - from,
+            writable: protection.get(1) == Some(&b'w'),
+            shared: protection.get(3) == Some(&b's'),
+            fresh: false,
+            offset,
+            file: name.starts_with('/').then(|| File::open(format!("/proc/{tid}/root{name}")).ok()).flatten(),
+            name,
+        })
+    };
+    maps.lines().filter_map(parse).collect()
+}
+
+/// Looks through code that has just become executable.
+fn admit(cage: &mut Supervisor, id: TaskId, found: Found) -> Result<(), Stop> {
+    let (tid, space) = (cage.tid(id), cage.task(id).space);
+    let code = &mut cage.classes.code;
+    let range = found.offset..found.offset.saturating_add(found.length);
+    let scan = match &found.file {
+        Some(file) => {
+            let key = file.metadata().map(|m| FileKey {
+                dev: m.dev(),
+                ino: m.ino(),
+                size: m.size(),
+                mtime_ns: i128::from(m.mtime()) * 1_000_000_000 + i128::from(m.mtime_nsec()),
+            });
+            key.and_then(|key| code.cache.scan(key, file, range)).ok()
+        }
+        None => None,
+    };
+    let backing = match scan {
+        Some(scan) if found.fresh && !found.shared => Backing::Fresh(scan, found.offset),
+        Some(scan) => Backing::Touched(scan, found.offset),
+        None => Backing::Unknown,
+    };
+    let mapping = Mapping {
+        start: found.start,
+        length: found.length.div_ceil(PAGE) * PAGE,
+        writable: found.writable,
+        shared: found.shared && found.writable,
+        backing,
+        name: &found.name,
+    };
+    let space = code.spaces.entry(space).or_default();
+    let admitted =
+        space.admit(&mut Stopped { tid }, &mapping).map_err(|refusal| Stop::Unmodelled(refusal.to_string()))?;
+    code.weaker.extend(admitted.weaker);
+    if admitted.watched > 0 {
+        arm(cage, id)?;
+    }
+    Ok(())
+}
+
+/// Sets the debug registers of every task of the space.
+fn arm(cage: &mut Supervisor, id: TaskId) -> Result<(), Stop> {
+    let space = cage.task(id).space;
+    let tids: Vec<i32> = cage.tasks.values().filter(|t| t.space == space).map(|t| t.tid).collect();
+    if let Some(space) = cage.classes.code.spaces.get(&space) {
+        for tid in tids {
+            space.arm(&mut Stopped { tid }).map_err(|e| Stop::broken("watch an instruction", &e))?;
+        }
+    }
+    Ok(())
+}
+
+/// A new task: its space is its maker's, or a copy of it.
+pub(super) fn born(cage: &mut Supervisor, parent: TaskId, child: TaskId) -> Result<(), Stop> {
+    let (from, to) = (cage.task(parent).space, cage.task(child).space);
+    let Some(space) = cage.classes.code.spaces.get(&from).cloned() else { return Ok(()) };
+    let watches = space.has_watches();
+    if from != to {
+        cage.classes.code.spaces.insert(to, space);
+    }
+    if watches { arm(cage, child) } else { Ok(()) }
+}
+
+/// A new program: its code is what the kernel mapped.
+pub(super) fn executed(cage: &mut Supervisor, id: TaskId) -> Result<(), Stop> {
+    let used: BTreeSet<SpaceId> = cage.tasks.values().map(|t| t.space).collect();
+    cage.classes.code.spaces.retain(|space, _| used.contains(space));
+    for mut found in executable(cage.tid(id)) {
+        found.fresh = found.file.is_some();
+        admit(cage, id, found)?;
+    }
+    Ok(())
+}
+
+/// A signal that an instruction may have raised because it was made to trap. True when it has been emulated.
+pub(super) fn instruction(cage: &mut Supervisor, id: TaskId, signal: i32) -> Result<bool, Stop> {
     let tid = cage.tid(id);
     let mut registers = ptrace::registers(tid).map_err(|e| Stop::broken("read registers", &e))?;
-    let mut code = [0; 3];
-    let _ = crate::sys::ptrace::read_memory(tid, registers.rip, &mut code); // shorter at the end of a mapping
-    let (length, processor) = match code {
-        [0x0f, 0x31, _] => (2, false),
-        [0x0f, 0x01, 0xf9] => (3, true),
+    let value = match signal {
+        libc::SIGSEGV => {
+            let mut code = [0; LONGEST];
+            let length = ptrace::read_memory(tid, registers.rip, &mut code).unwrap_or(0);
+            cage.clock.tick();
+            match emulate_tsc(&mut registers, &code[..length], cage.clock.monotonic()) {
+                Some(()) => cage.clock.monotonic(),
+                None => return Ok(false),
+            }
+        }
+        libc::SIGTRAP => {
+            let info = ptrace::signal_info(tid).map_err(|e| Stop::broken("read a signal", &e))?;
+            let space = cage.task(id).space;
+            let Some(task) = cage.tasks.get_mut(&id) else { return Ok(false) };
+            let Some(space) = cage.classes.code.spaces.get(&space) else { return Ok(false) };
+            let mut random = |bytes: &mut [u8]| task.instructions.fill(bytes);
+            match at_trap(space, &Stopped { tid }, &mut registers, info[1] as i32, &mut random) {
+                Some(Emulated::Answered { value, .. }) => value,
+                Some(Emulated::Passed) => 0,
+                None => return Ok(false),
+            }
+        }
         _ => return Ok(false),
     };
-    cage.clock.tick();
-    let value = cage.clock.monotonic();
-    registers.rax = value & 0xffff_ffff;
-    registers.rdx = value >> 32;
-    if processor {
-        registers.rcx = 0;
-    }
-    registers.rip += length;
     ptrace::set_registers(tid, &registers).map_err(|e| Stop::broken("write registers", &e))?;
+    let event = Call { number: INSTRUCTION, args: [registers.rip, 0, 0, 0, 0, 0] };
+    cage.record(id, &event, value as i64, &[])?;
     Ok(true)
 }

@@ -29,6 +29,15 @@ use crate::seccomp::{self, Class};
 pub(crate) struct Classes {
     /// Bytes that go into the trace with the call being handled.
     pub(super) data: Vec<Vec<u8>>,
+    /// The code of every address space.
+    pub(super) code: mapping::Code,
+}
+
+impl Classes {
+    /// What the run did that its level does not fully cover.
+    pub(super) fn weaknesses(&self) -> Vec<String> {
+        self.code.weaknesses()
+    }
 }
 
 /// An errno as a result.
@@ -91,13 +100,13 @@ pub(super) fn executed_as_is(cage: &mut Supervisor, id: TaskId, call: &Call) -> 
 }
 
 /// A task was made by another.
-pub(super) fn born(_cage: &mut Supervisor, _parent: TaskId, _child: TaskId) -> Result<(), Stop> {
-    Ok(())
+pub(super) fn born(cage: &mut Supervisor, parent: TaskId, child: TaskId) -> Result<(), Stop> {
+    mapping::born(cage, parent, child)
 }
 
 /// A process has executed a program.
-pub(super) fn executed(_cage: &mut Supervisor, _id: TaskId) -> Result<(), Stop> {
-    Ok(())
+pub(super) fn executed(cage: &mut Supervisor, id: TaskId) -> Result<(), Stop> {
+    mapping::executed(cage, id)
 }
 
 /// A process has ended.

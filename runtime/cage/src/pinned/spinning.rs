@@ -1,0 +1,88 @@
+//! Tasks that burn the processor while others wait.
+//!
+//! Owns the decision what to do about one. Host time only says when to look ([`super::spin`] finds, whenever it looks,
+//! the same cycle or none), and how long to put up with a task that computes without a trapped call while others have
+//! to wait: beyond that the run ends without a verdict, which is no statement about the program.
+
+use std::time::{Duration, Instant};
+
+use super::spin::{Examination, STEPS, examine};
+use super::stopped::Stopped;
+use super::task::{TaskId, Wait};
+use super::{Stop, Supervisor};
+use crate::sys::ptrace;
+
+/// How long a task may compute without a trapped call while others wait.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Processor time of its own, in clock ticks, that makes a task worth examining.
+const WORTH: u64 = 5;
+
+/// What is known of the task that runs, since it was resumed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Burn {
+    since: Option<Instant>,
+    /// Ticks in user space when it was first looked at.
+    ticks: u64,
+    examinations: u32,
+    next: Option<Instant>,
+}
+
+/// A stop at which there is nothing to do but to ask for the state of the task.
+const NOTHING: i32 = libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f;
+
+/// Clock ticks that a task has spent in user space.
+fn user_ticks(tid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    after.split_whitespace().nth(11).and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}
+
+impl Supervisor {
+    /// The task has not stopped for some time although others live: looks whether it spins. A status when it has
+    /// stopped meanwhile or been parked.
+    pub(super) fn burning(&mut self, id: TaskId) -> Result<Option<i32>, Stop> {
+        let tid = self.tid(id);
+        let now = Instant::now();
+        let ticks = user_ticks(tid);
+        let since = *self.burn.since.get_or_insert(now);
+        if self.burn.next.is_none() {
+            (self.burn.ticks, self.burn.next) = (ticks, Some(now));
+        }
+        if now.duration_since(since) > PATIENCE {
+            return Err(Stop::Unmodelled(format!(
+                "E_SPIN_NO_PROGRESS: task {} ran for {} s without a trapped call while others waited",
+                id.0,
+                PATIENCE.as_secs()
+            )));
+        }
+        if self.burn.next.is_some_and(|next| now < next) || ticks.saturating_sub(self.burn.ticks) < WORTH {
+            return Ok(None);
+        }
+        self.burn.examinations += 1;
+        self.burn.ticks = ticks;
+        self.burn.next = Some(now + Duration::from_millis(200) * (1 << self.burn.examinations.min(8)));
+        self.look(id)
+    }
+
+    fn look(&mut self, id: TaskId) -> Result<Option<i32>, Stop> {
+        let tid = self.tid(id);
+        let fail = |e| Stop::broken("examine a task", &e);
+        ptrace::interrupt(tid).map_err(fail)?;
+        let status = self.await_stop(tid)?;
+        if !libc::WIFSTOPPED(status) || status >> 8 != NOTHING >> 8 {
+            // It stopped by itself first; the interruption comes with its next stop, and means nothing then.
+            return Ok(Some(status));
+        }
+        match examine(&mut Stopped { tid }, STEPS).map_err(fail)? {
+            Examination::Spinning(spin) => {
+                self.park(id, Wait { spin: Some(spin), ..Wait::default() })?;
+                Ok(Some(NOTHING))
+            }
+            Examination::Progressing | Examination::NotRecognised(_) => {
+                ptrace::resume(tid, 0).map_err(fail)?;
+                Ok(None)
+            }
+            Examination::Stopped(status) => Ok(Some(status)),
+        }
+    }
+}
