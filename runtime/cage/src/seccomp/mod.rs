@@ -24,7 +24,6 @@ pub(crate) use program::{Filter, compile};
 pub(crate) enum Level {
     /// All walls, nothing virtualised.
     Contained,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the supervisor of pinned cages asks for it"))]
     /// All walls, and a tracer that answers what is trapped. Without a tracer a trapped call fails: `ENOSYS`.
     Pinned,
 }
