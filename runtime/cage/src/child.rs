@@ -114,6 +114,9 @@ impl Child<'_> {
         std::env::set_current_dir(&self.spec.cwd)
             .map_err(|e| Error::launch(format!("enter the working directory {}", self.spec.cwd), e))?;
         walls::rlimits(&self.spec.limits, go.memory_cgroup, &mut barriers)?;
+        if pinned {
+            walls::same_rlimits()?;
+        }
 
         let program = Program::new(self.spec, self.entry)?;
         let upper = arrange(self.stdio, self.status, self.control, upper)?;

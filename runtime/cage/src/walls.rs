@@ -59,6 +59,25 @@ pub(crate) fn rlimits(limits: &Limits, memory_cgroup: bool, barriers: &mut Barri
     Ok(())
 }
 
+/// The limits that [`rlimits`] leaves to the launcher's user, which a pinned program must not see: it can ask for them,
+/// and the one on the stack decides where mappings begin. Fails for a user who may not have this much.
+pub(crate) fn same_rlimits() -> Result<(), Error> {
+    let rows = [
+        (libc::RLIMIT_STACK, 8 << 20),
+        (libc::RLIMIT_AS, libc::RLIM_INFINITY),
+        (libc::RLIMIT_CPU, libc::RLIM_INFINITY),
+        (libc::RLIMIT_FSIZE, libc::RLIM_INFINITY),
+        (libc::RLIMIT_LOCKS, libc::RLIM_INFINITY),
+        (libc::RLIMIT_RSS, libc::RLIM_INFINITY),
+        (libc::RLIMIT_RTTIME, libc::RLIM_INFINITY),
+    ];
+    for (resource, value) in rows {
+        sys::set_rlimit(resource, value)
+            .map_err(|e| Error::launch(format!("set resource limit {resource} for a pinned run"), e))?;
+    }
+    Ok(())
+}
+
 /// Gives up every capability, for ever: bounding, ambient, inheritable, permitted, effective, and root's
 /// magic.
 pub(crate) fn capabilities(barriers: &mut Barriers) -> Result<(), Error> {
