@@ -35,7 +35,7 @@ const USAGE: &str = "usage: metanode-cage COMMAND
                                          connect (or HTTP GET) from inside the cage's network; exit status 1 if unwell
   sweep DIR                              clean up below DIR after supervisors that died
   detect                                 what this machine offers a cage
-  inspect FILE [--json]                  check a witness and sum it up
+  inspect FILE [--events] [--json]       check a witness and sum it up, or list its trapped calls
   diff A B [--json]                      the first difference of two witnesses; exit status 1 if there is one
   instructions FILE                      where FILE holds instructions that read the CPU's randomness or number
   syscalls [--json]                      what each level does with every system call, and why
@@ -46,6 +46,7 @@ enum Failure {
     Usage(String),
     Cage(Error),
     Witness(PathBuf, WitnessError),
+    Output(std::io::Error),
 }
 
 impl From<Error> for Failure {
@@ -64,6 +65,10 @@ fn main() -> ExitCode {
         }
         Err(Failure::Cage(error)) => {
             eprintln!("metanode-cage: {error}");
+            ExitCode::from(CAGE_FAILED)
+        }
+        Err(Failure::Output(error)) => {
+            eprintln!("metanode-cage: cannot write the result: {error}");
             ExitCode::from(CAGE_FAILED)
         }
         Err(Failure::Witness(file, error)) => {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use metanode_cage::Exit;
 use metanode_cage::witness::{Event, Input, InputKind, Outcome, Recorded, Recorder, RunHeader};
@@ -58,6 +58,43 @@ fn inspect_says_what_is_in_a_witness() {
     for part in ["trace hash    ", &recorded.trace_hash, "3000 write (1), 0 failed", "replayable    yes"] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
+}
+
+#[test]
+fn inspect_lists_every_trapped_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, ..) = witnesses(dir.path());
+    let text = String::from_utf8(run(&["inspect", "--events"], &[&a]).stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3000);
+    let last =
+        "2999 task 2 write(0x1, 0x0, 0xc, 0x0, 0x0, 0x0) = 12 at 2999000 ns [12 bytes \"line of text\"]";
+    assert_eq!(lines[2999], last);
+    let output = run(&["inspect", "--events", "--json"], &[&a]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let second: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(
+        (&second["seq"], &second["name"], &second["result"]),
+        (&1.into(), &"write".into(), &12.into())
+    );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, ..) = witnesses(dir.path());
+    for words in [["inspect", "--events"], ["inspect", "--json"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_metanode-cage"));
+        let mut child =
+            command.args(words).arg(&a).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]), "{words:?}");
+    }
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metanode-cage"));
+    let output = command.args(["inspect", "--events"]).arg(&a).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(125), "a full disk is one");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! dropped, it names the chunk and the records that lie in it.
 
 use super::divergence::{
-    ByteDifference, CallView, DataView, Divergence, Excerpt, FieldDifference, InputView, LogDivergence, Side,
+    ByteDifference, CallView, Divergence, Excerpt, FieldDifference, InputView, LogDivergence, Side,
 };
 use super::{Data, Log, OwnedEvent, OwnedInput, Witness, WitnessError};
 use crate::sys;
@@ -16,7 +16,7 @@ pub type CallNames = fn(u32) -> Option<&'static str>;
 /// Fields of the header that the witness root does not bind.
 const NOTES: [&str; 2] = ["level", "kernel"];
 /// Longest excerpt, in bytes.
-const EXCERPT_BYTES: usize = 48;
+pub(super) const EXCERPT_BYTES: usize = 48;
 /// Bytes of an excerpt that stand before the first difference.
 const EXCERPT_BEFORE: usize = 16;
 
@@ -123,11 +123,11 @@ fn trace(
             Pair::Same => continue,
             Pair::Unknown => within(a, b, Log::Trace, chunk),
             Pair::Only(goes_on, event) => {
-                LogDivergence::Ends { seq: event.seq, goes_on, next: call_view(&event, names) }
+                LogDivergence::Ends { seq: event.seq, goes_on, next: CallView::of(&event, names) }
             }
             Pair::Differ(a, b) => {
                 let (fields, bytes) = event_difference(&a, &b);
-                let (a, b, seq) = (call_view(&a, names), call_view(&b, names), a.seq);
+                let (a, b, seq) = (CallView::of(&a, names), CallView::of(&b, names), a.seq);
                 LogDivergence::Differs { seq, fields, a, b, bytes }
             }
         }));
@@ -211,28 +211,7 @@ fn byte_difference(piece: usize, a: &[u8], b: &[u8]) -> Option<ByteDifference> {
     Some(ByteDifference { piece, offset: offset as u64, from: from as u64, a: excerpt(a), b: excerpt(b) })
 }
 
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     let shown = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' };
     bytes.iter().map(shown).collect()
-}
-
-fn call_view(event: &OwnedEvent, names: CallNames) -> CallView {
-    let view = |data: &Data| match data {
-        Data::Inline(bytes) => {
-            let shown = &bytes[..bytes.len().min(EXCERPT_BYTES)];
-            DataView { length: bytes.len() as u64, text: Some(printable(shown)), sha256: None }
-        }
-        Data::Digest { length, sha256 } => {
-            DataView { length: *length, text: None, sha256: Some(sys::hex(sha256)) }
-        }
-    };
-    CallView {
-        task: event.task,
-        number: event.number,
-        name: names(event.number),
-        args: event.args,
-        result: event.result,
-        clock_ns: event.clock_ns,
-        data: event.data.iter().map(view).collect(),
-    }
 }

@@ -4,7 +4,9 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-use super::{InputKind, OwnedInput};
+use super::diff::{CallNames, EXCERPT_BYTES, printable};
+use super::{Data, InputKind, OwnedEvent, OwnedInput};
+use crate::sys;
 
 /// How two witnesses differ; at least one part says something.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,6 +104,30 @@ pub struct CallView {
     pub clock_ns: u64,
     /// Its data.
     pub data: Vec<DataView>,
+}
+
+impl CallView {
+    /// An event as it is shown.
+    pub fn of(event: &OwnedEvent, names: CallNames) -> Self {
+        let view = |data: &Data| match data {
+            Data::Inline(bytes) => {
+                let shown = &bytes[..bytes.len().min(EXCERPT_BYTES)];
+                DataView { length: bytes.len() as u64, text: Some(printable(shown)), sha256: None }
+            }
+            Data::Digest { length, sha256 } => {
+                DataView { length: *length, text: None, sha256: Some(sys::hex(sha256)) }
+            }
+        };
+        Self {
+            task: event.task,
+            number: event.number,
+            name: names(event.number),
+            args: event.args,
+            result: event.result,
+            clock_ns: event.clock_ns,
+            data: event.data.iter().map(view).collect(),
+        }
+    }
 }
 
 /// A piece of data.
