@@ -96,6 +96,10 @@ fn run(
         Err(error) => return Ok(ledger.failed(spec, &error)),
     };
     let stdin = if pinned { Some(session::input(&bytes)?) } else { None };
+    if pinned {
+        // Supervisor and program take turns: on two processors every stop would cost several times as much.
+        sys::ptrace::stay_on_one_processor().map_err(|e| Error::launch("choose a processor", e))?;
+    }
     let launched = launch::launch(spec, entry, slot.as_ref(), stdin, |pid| {
         record = Some(write_record(spec, pid, ledger.started_ms, slot.as_ref())?);
         let open = |name: &str| Stream::create(&spec.state_dir, name, spec.limits.output_bytes);

@@ -194,21 +194,23 @@ pub(crate) fn is_exiting(pid: i32) -> bool {
     ended || fields.nth(5).and_then(|flags| flags.parse::<u64>().ok()).is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
-/// Restricts this thread, and what it starts, to one processor.
-pub(crate) fn run_on(processor: usize) -> io::Result<()> {
+/// Restricts this thread, and what it starts, to one of the processors it may use.
+pub(crate) fn stay_on_one_processor() -> io::Result<()> {
+    let length = std::mem::size_of::<libc::cpu_set_t>();
     // SAFETY: an all-zero set is a valid empty set of that plain structure.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is live; a number beyond it is ignored by the macro's bounds check.
-    unsafe { libc::CPU_SET(processor, &mut set) };
-    // SAFETY: pointer and length describe the live set.
-    check(unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(&set), &raw const set) }.into())?;
+    let (mut allowed, mut one): (libc::cpu_set_t, libc::cpu_set_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: length and pointer describe the live, writable set.
+    check(unsafe { libc::sched_getaffinity(0, length, &raw mut allowed) }.into())?;
+    // SAFETY: the number is within the set.
+    let is_allowed = |n: &usize| unsafe { libc::CPU_ISSET(*n, &allowed) };
+    let usable: Vec<usize> = (0..length * 8).filter(is_allowed).collect();
+    // Neighbours in time get different ones.
+    let Some(chosen) = usable.get(std::process::id() as usize % usable.len().max(1)) else { return Ok(()) };
+    // SAFETY: the number is within the set.
+    unsafe { libc::CPU_SET(*chosen, &mut one) };
+    // SAFETY: length and pointer describe the live set.
+    check(unsafe { libc::sched_setaffinity(0, length, &raw const one) }.into())?;
     Ok(())
-}
-
-/// The processor that this thread runs on just now.
-pub(crate) fn current_processor() -> usize {
-    // SAFETY: takes nothing.
-    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
 }
 
 /// Makes the time stamp counter unreadable (SIGSEGV) and switches address randomisation off, for what this process
