@@ -5,12 +5,12 @@
 //! the run weaker, and the report says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use super::{Outcome, Stop, Supervisor, err};
 use crate::pinned::instructions::{
-    Backing, Emulated, FileKey, Mapping, ScanCache, Space, Weaker, at_trap, emulate_tsc,
+    Backing, Emulated, Mapping, ScanCache, Space, Weaker, at_trap, emulate_tsc,
 };
 use crate::pinned::memory;
 use crate::pinned::stopped::Stopped;
@@ -99,6 +99,7 @@ fn protect(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, St
         for mut found in executable(cage.tid(id)) {
             let (from, to) = (found.start.max(start), (found.start + found.length).min(end));
             if from < to {
+                found.fresh = false;
                 found.offset += from - found.start;
                 (found.start, found.length) = (from, to - from);
                 admit(cage, id, found)?;
@@ -118,22 +119,41 @@ fn executable(tid: i32) -> Vec<Found> {
         let (from, to) = (hex(from)?, hex(to)?);
         let protection = fields.next()?.as_bytes();
         let offset = hex(fields.next()?)?;
-        let name = fields.nth(2).unwrap_or("anonymous memory").to_owned();
+        let (device, inode) = (fields.next()?, fields.next()?);
+        let name = fields.next().unwrap_or("anonymous memory").to_owned();
         if protection.get(2) != Some(&b'x') || matches!(&*name, "[vdso]" | "[vsyscall]") {
             return None;
         }
+        let file = if name.starts_with('/') { open_in(tid, &name) } else { None };
         Some(Found {
             start: from,
             length: to - from,
             writable: protection.get(1) == Some(&b'w'),
             shared: protection.get(3) == Some(&b's'),
-            fresh: false,
+            // Nobody has run since an execution, so that what is the same file holds what was mapped.
+            fresh: file.as_ref().is_some_and(|file| is_inode(file, device, inode)),
             offset,
-            file: name.starts_with('/').then(|| File::open(format!("/proc/{tid}/root{name}")).ok()).flatten(),
+            file,
             name,
         })
     };
     maps.lines().filter_map(parse).collect()
+}
+
+/// The regular file that is at `name` in the task's view, if any. It may be another than the one mapped.
+fn open_in(tid: i32, name: &str) -> Option<File> {
+    // Something else may be there by now: never wait for a pipe's other end, and follow no link.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    let path = format!("/proc/{tid}/root{name}");
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
+}
+
+/// Whether `file` is the one that a line of `/proc/TID/maps` names by device and inode.
+fn is_inode(file: &File, device: &str, inode: &str) -> bool {
+    let Ok(found) = file.metadata() else { return false };
+    let (major, minor) = (libc::major(found.dev()), libc::minor(found.dev()));
+    format!("{major:02x}:{minor:02x}") == device && found.ino().to_string() == inode
 }
 
 /// Looks through code that has just become executable.
@@ -141,18 +161,7 @@ fn admit(cage: &mut Supervisor, id: TaskId, found: Found) -> Result<(), Stop> {
     let (tid, space) = (cage.tid(id), cage.task(id).space);
     let code = &mut cage.classes.code;
     let range = found.offset..found.offset.saturating_add(found.length);
-    let scan = match &found.file {
-        Some(file) => {
-            let key = file.metadata().map(|m| FileKey {
-                dev: m.dev(),
-                ino: m.ino(),
-                size: m.size(),
-                mtime_ns: i128::from(m.mtime()) * 1_000_000_000 + i128::from(m.mtime_nsec()),
-            });
-            key.and_then(|key| code.cache.scan(key, file, range)).ok()
-        }
-        None => None,
-    };
+    let scan = found.file.as_ref().and_then(|file| code.cache.scan(file, range).ok());
     let backing = match scan {
         Some(scan) if found.fresh && !found.shared => Backing::Fresh(scan, found.offset),
         Some(scan) => Backing::Touched(scan, found.offset),
@@ -162,7 +171,7 @@ fn admit(cage: &mut Supervisor, id: TaskId, found: Found) -> Result<(), Stop> {
         start: found.start,
         length: found.length.div_ceil(PAGE) * PAGE,
         writable: found.writable,
-        shared: found.shared && found.writable,
+        shared: found.shared,
         backing,
         name: &found.name,
     };
@@ -203,8 +212,7 @@ pub(super) fn born(cage: &mut Supervisor, parent: TaskId, child: TaskId) -> Resu
 pub(super) fn executed(cage: &mut Supervisor, id: TaskId) -> Result<(), Stop> {
     let used: BTreeSet<SpaceId> = cage.tasks.values().map(|t| t.space).collect();
     cage.classes.code.spaces.retain(|space, _| used.contains(space));
-    for mut found in executable(cage.tid(id)) {
-        found.fresh = found.file.is_some();
+    for found in executable(cage.tid(id)) {
         admit(cage, id, found)?;
     }
     Ok(())

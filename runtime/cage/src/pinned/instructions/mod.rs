@@ -46,7 +46,7 @@ use std::io;
 pub(crate) use emulate::{Emulated, at_trap};
 pub use listing::{FoundInstruction, FoundInstructions, find_instructions};
 pub(crate) use opcode::{Code, Opcode};
-pub(crate) use scan::{FileKey, FileScan, Finding, ScanCache, Verdict};
+pub(crate) use scan::{FileScan, Finding, ScanCache, Verdict};
 pub(crate) use space::{Admitted, Backing, Mapping, Refusal, Space, Weaker};
 pub(crate) use tsc::{TSC_HZ, emulate_tsc};
 

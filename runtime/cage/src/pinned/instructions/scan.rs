@@ -7,10 +7,12 @@
 //! Invariant: every match in a covered range has at least one finding, unless no decoding of it exists.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use object::read::{ReadCache, ReadRef};
 
@@ -32,6 +34,9 @@ const MATCHES_MAX: usize = 4096;
 
 /// Contents remembered; beyond this the cache starts anew.
 const CACHED_MAX: usize = 1024;
+
+/// A file that was changed longer ago than this shows another change in its time, however coarse that is.
+const SETTLED_NS: i128 = 2_000_000_000;
 
 /// Page size, to which mappings are rounded.
 const PAGE: u64 = 4096;
@@ -58,17 +63,27 @@ pub(crate) struct Finding {
     pub(crate) verdict: Verdict,
 }
 
-/// What tells one content of a file from another: the caller guarantees that equal keys mean equal bytes.
+/// What tells one content of a file from another. The time is that of the last change of the inode, which a program
+/// cannot set; it misses only stores through a shared mapping that was written to before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileKey {
-    /// Device number.
-    pub(crate) dev: u64,
-    /// Inode number.
-    pub(crate) ino: u64,
-    /// Length in bytes.
-    pub(crate) size: u64,
-    /// Last modification, nanoseconds.
-    pub(crate) mtime_ns: i128,
+    dev: u64,
+    ino: u64,
+    size: u64,
+    changed_ns: i128,
+}
+
+impl FileKey {
+    /// The key of what `file` holds now. `None` when that was changed so recently that another change would not show,
+    /// or it is no regular file.
+    fn of(file: &File) -> io::Result<Option<Self>> {
+        let found = file.metadata()?;
+        let changed_ns = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
+        let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128);
+        let settled = found.is_file() && now_ns - changed_ns > SETTLED_NS;
+        let key = Self { dev: found.dev(), ino: found.ino(), size: found.len(), changed_ns };
+        Ok(settled.then_some(key))
+    }
 }
 
 /// What one file holds.
@@ -128,17 +143,23 @@ impl FileScan {
 #[derive(Debug, Default)]
 pub(crate) struct ScanCache {
     files: BTreeMap<FileKey, FileScan>,
+    /// The latest scan of a file that may still change.
+    unsettled: FileScan,
 }
 
 impl ScanCache {
-    /// The scan of `file`, which has `key`, covering at least `range`.
-    pub(crate) fn scan(&mut self, key: FileKey, file: &File, range: Range<u64>) -> io::Result<&FileScan> {
+    /// The scan of `file`, covering at least `range`.
+    pub(crate) fn scan(&mut self, file: &File, range: Range<u64>) -> io::Result<&FileScan> {
+        let Some(key) = FileKey::of(file)? else {
+            self.unsettled = FileScan::new(file, range)?;
+            return Ok(&self.unsettled);
+        };
         if self.files.len() >= CACHED_MAX && !self.files.contains_key(&key) {
             self.files.clear();
         }
         match self.files.entry(key) {
-            std::collections::btree_map::Entry::Vacant(slot) => Ok(slot.insert(FileScan::new(file, range)?)),
-            std::collections::btree_map::Entry::Occupied(slot) => {
+            Entry::Vacant(slot) => Ok(slot.insert(FileScan::new(file, range)?)),
+            Entry::Occupied(slot) => {
                 let scan = slot.into_mut();
                 scan.extend(file, range)?;
                 Ok(scan)

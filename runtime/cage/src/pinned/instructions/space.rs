@@ -153,8 +153,10 @@ impl Space {
             }
             match finding.verdict {
                 Verdict::Cleared => admitted.cleared += 1,
+                // A byte written to shared memory would reach others, and perhaps a file.
                 Verdict::Confirmed(opcode)
-                    if holds(tracee, address, &finding.code)
+                    if !mapping.shared
+                        && holds(tracee, address, &finding.code)
                         && tracee.poke_text(address, BREAKPOINT).is_ok() =>
                 {
                     self.patched.insert(address, (opcode, finding.code));

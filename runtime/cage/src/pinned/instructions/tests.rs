@@ -2,7 +2,7 @@
 
 use std::arch::global_asm;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 
 use super::*;
 use crate::pinned::subject::Subject;
@@ -264,6 +264,15 @@ fn memory_of_no_file_is_scanned_where_it_lies_and_never_patched() {
     let refusal = Space::default().admit(&mut subject.task(), &mapping).expect_err("too many");
     assert!(refusal.to_string().starts_with("E_UNTRAPPED_INSTRUCTION rdrand at anonymous memory+0x"));
     let short = Mapping { length: 8, ..mapping };
+    let file = Text::of_this_program();
+    let known = Backing::Touched(&file.scan, start - file.start + file.offset);
+    let shared = Space::default().admit(&mut subject.task(), &Mapping { backing: known, ..short.clone() });
+    let shared = shared.expect("admitted");
+    assert_eq!(
+        (shared.patched, shared.watched),
+        (0, 2),
+        "shared memory is not written to, whatever is known"
+    );
     let mut space = Space::default();
     let admitted = space.admit(&mut subject.task(), &short).expect("admitted");
     assert_eq!((admitted.patched, admitted.watched), (0, 3));
@@ -379,16 +388,24 @@ fn a_match_on_the_seam_of_two_reads_is_found_once() {
 }
 
 #[test]
-fn the_cache_scans_a_range_when_it_is_first_mapped() {
+fn the_cache_scans_a_range_when_it_is_first_mapped_and_a_changing_file_every_time() {
     let mut file = tempfile::tempfile().expect("file");
     let mut data = vec![0u8; 3 * 4096];
     data[9000..9003].copy_from_slice(&[0x0f, 0xc7, 0xf1]);
     file.write_all(&data).expect("write");
-    let key = FileKey { dev: 1, ino: 2, size: data.len() as u64, mtime_ns: 3 };
     let mut cache = ScanCache::default();
-    assert_eq!(cache.scan(key, &file, 0..4096).expect("scan").findings(0..u64::MAX).count(), 0);
-    assert_eq!(cache.scan(key, &file, 8192..8193).expect("scan").findings(0..u64::MAX).count(), 1);
-    assert_eq!(cache.scan(key, &file, 0..12288).expect("scan").findings(0..u64::MAX).count(), 1);
+    let mut count = |file: &File, range| cache.scan(file, range).expect("scan").findings(0..u64::MAX).count();
+    // Fresh from being written, it is scanned anew, so that the next change is seen although no clock tells it.
+    assert_eq!(count(&file, 0..12288), 1);
+    file.seek(SeekFrom::Start(100)).expect("seek");
+    file.write_all(&[0x0f, 0xc7, 0xf2]).expect("write");
+    assert_eq!(count(&file, 0..12288), 2);
+    // This program's own file does not change any more, and is remembered by range.
+    let own = File::open("/proc/self/exe").expect("own file");
+    let text = text_around(address(metanode_test_sure));
+    let some = count(&own, 0..4096);
+    assert!(some >= 7, "executable segments are covered at once: {some}");
+    assert_eq!(count(&own, text.2..text.2 + text.1), some);
 }
 
 #[test]
