@@ -9,7 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{io_result, sys};
+use crate::Attempt;
+use crate::answer::{io_result, sys};
 
 /// Answer when the kernel has no way to run the 32-bit program.
 const CANNOT_RUN: i64 = 1;
@@ -17,7 +18,7 @@ const CANNOT_RUN: i64 = 1;
 const SIGNALLED: i64 = 100;
 
 /// Runs a 32-bit program whose only act is `exit(42)`, by the 32-bit table.
-pub(crate) fn elf32() -> i64 {
+fn elf32() -> i64 {
     let mut image: Vec<u8> = Vec::new();
     let words = |image: &mut Vec<u8>, list: &[u32]| list.iter().for_each(|w| image.extend(w.to_le_bytes()));
     // ELF header: 32-bit, little-endian, executable (2) for the 80386 (3), one segment after 52 bytes.
@@ -43,7 +44,7 @@ pub(crate) fn elf32() -> i64 {
 }
 
 /// Fills pipes, each as large as it may be, until something refuses; the bytes go to standard error as they grow.
-pub(crate) fn fill_pipes() -> i64 {
+fn fill_pipes() -> i64 {
     let block = vec![1u8; 1 << 20];
     let (mut total, mut kept) = (0u64, Vec::new());
     while total < 1 << 30 {
@@ -63,7 +64,7 @@ pub(crate) fn fill_pipes() -> i64 {
 }
 
 /// Computes for two seconds of wall time; the answer is the CPU time got, in milliseconds.
-pub(crate) fn take_cpu() -> i64 {
+fn take_cpu() -> i64 {
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
         std::hint::spin_loop();
@@ -74,3 +75,6 @@ pub(crate) fn take_cpu() -> i64 {
     }
     used.tv_sec * 1000 + used.tv_nsec / 1_000_000
 }
+
+pub(crate) const LIST: &[(&str, Attempt)] =
+    &[("elf32", elf32), ("fill_pipes", fill_pipes), ("take_cpu", take_cpu)];

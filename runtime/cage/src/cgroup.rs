@@ -29,6 +29,9 @@ pub(crate) const RANGE: u32 = 65_536;
 /// How long to wait for the last processes of a previous cage to vanish.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// The part of the memory limit that internet sockets may use beside the rest (version 1).
+const SOCKET_SHARE: u64 = 8;
+
 /// What a cage needs from control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Controller {
@@ -324,6 +327,11 @@ fn limit_memory_v1(dir: &Path, bytes: u64) -> io::Result<()> {
     put(dir.join("memory.limit_in_bytes"), bytes)?;
     if with_swap {
         put(outer, bytes)?;
+    }
+    // Buffers of internet sockets are an account of their own here, unlimited unless asked for.
+    match put(dir.join("memory.kmem.tcp.limit_in_bytes"), bytes / SOCKET_SHARE) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {} // a kernel without it counts them with the rest, or not at all: the probe tells
     }
     put(dir.join("memory.max_usage_in_bytes"), 0)
 }

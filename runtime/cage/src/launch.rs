@@ -232,7 +232,8 @@ fn note_limits(slot: Option<&Slot>, barriers: &mut Barriers) {
         (
             Controller::Memory,
             "cgroup_memory",
-            "each process is bounded by RLIMIT_DATA instead, the cage as a whole is not",
+            "private memory of each process is bounded by RLIMIT_DATA instead; shared memory, buffers and the \
+             cage as a whole are not",
         ),
         (Controller::Pids, "cgroup_pids", "RLIMIT_NPROC bounds the cage's user instead"),
         (Controller::Cpu, "cgroup_cpu", "CPU time is not bounded"),

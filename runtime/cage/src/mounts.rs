@@ -193,8 +193,9 @@ fn devices(root: &OwnedFd, scratch: &OwnedFd) -> Result<(), Error> {
             sys::symlinkat(target, dir, name)?;
         }
         sys::mkdirat(dir, c"shm", 0o1777)?;
-        bind(scratch.as_raw_fd(), c"shm", dir, c"shm")?;
-        sys::set_mount(dev.as_fd(), libc::MOUNT_ATTR_RDONLY, None, false)
+        // The nodes too: their inodes are the host's, and whoever may write to one may otherwise change its times.
+        sys::set_mount(dev.as_fd(), libc::MOUNT_ATTR_RDONLY, None, true)?;
+        bind(scratch.as_raw_fd(), c"shm", dir, c"shm")
     };
     step("build /dev", make())
 }

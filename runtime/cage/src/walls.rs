@@ -19,6 +19,9 @@ use crate::{Error, sys};
 /// Newest landlock interface whose rights are requested; older kernels enforce what they know.
 const LANDLOCK: ABI = ABI::V6;
 
+/// What one cage may have of a thing that the kernel counts for each user of the host.
+const INOTIFY: [(&str, &str); 2] = [("instances", "16"), ("watches", "16384")];
+
 /// Names the host and brings the loopback device up; lets unprivileged programs bind any port of their own
 /// namespace.
 pub(crate) fn identity(hostname: &str, barriers: &mut Barriers) -> Result<(), Error> {
@@ -29,6 +32,13 @@ pub(crate) fn identity(hostname: &str, barriers: &mut Barriers) -> Result<(), Er
     barriers.installed("net_namespace", "loopback only");
     if std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").is_err() {
         barriers.weaker("ports below 1024 cannot be bound inside this cage");
+    }
+    // What a namespace may have counts against its owner on the host too, who has 128 instances on most machines.
+    for (name, most) in INOTIFY {
+        if std::fs::write(format!("/proc/sys/user/max_inotify_{name}"), most).is_err() {
+            barriers
+                .weaker(format!("inotify {name} of this cage are bounded only for its owner on the host"));
+        }
     }
     Ok(())
 }

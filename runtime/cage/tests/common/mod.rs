@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use metanode_cage::{CageSpec, Limits, Report, Root};
+use metanode_cage::{CageSpec, Level, Limits, Report, Root};
 use tempfile::TempDir;
 
 /// The user of rootless runs.
@@ -21,6 +21,7 @@ pub struct Bench {
 }
 
 /// What one run gave.
+#[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
@@ -31,15 +32,16 @@ pub struct Ran {
 
 impl Bench {
     pub fn new() -> Self {
-        Self::for_user(false)
+        Self::at(Level::Contained, false)
     }
 
     /// As an ordinary user instead of root.
     pub fn rootless() -> Self {
-        Self::for_user(true)
+        Self::at(Level::Contained, true)
     }
 
-    fn for_user(rootless: bool) -> Self {
+    /// At a level, as root or as an ordinary user.
+    pub fn at(level: Level, rootless: bool) -> Self {
         let own =
             fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).expect("/proc/self");
         assert_eq!(own, 0, "tests of this tier need root");
@@ -66,6 +68,7 @@ impl Bench {
             hostname: "cage".into(),
             stdin: None,
             limits,
+            level,
             ..CageSpec::default()
         };
         Self { dir, spec, rootless }
@@ -109,6 +112,12 @@ impl Bench {
         self.run()
     }
 
+    /// Makes several attempts in one cage, each in a process of its own.
+    pub fn attempts(&mut self, names: &[&str]) -> Ran {
+        self.spec.argv = ["/bin/probe", "try"].iter().chain(names).map(|word| (*word).into()).collect();
+        self.run()
+    }
+
     fn collect(&self, output: &Output) -> Ran {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         let report =
@@ -130,7 +139,7 @@ impl Bench {
 impl Ran {
     /// The probe's answer; panics when the attempt was not made.
     pub fn answer(&self, name: &str) -> &str {
-        let lead = format!("token={name} result=");
+        let lead = format!("RAN {name}: ");
         let line = self.stdout.lines().find_map(|l| l.strip_prefix(lead.as_str()));
         line.unwrap_or_else(|| {
             panic!(
@@ -163,9 +172,6 @@ fn make_root(root: &Path) {
     fs::copy("/lib64/ld-linux-x86-64.so.2", root.join("lib64/ld-linux-x86-64.so.2")).expect("loader");
     fs::write(root.join("from-image"), b"original").expect("file");
     fs::write(root.join("deleted-by-the-cage"), b"original").expect("file");
-    fs::copy(probe, root.join("image-suid")).expect("copy the probe");
-    chown(root.join("image-suid"), Some(1), Some(1)).expect("chown");
-    fs::set_permissions(root.join("image-suid"), fs::Permissions::from_mode(0o4755)).expect("mode");
 }
 
 /// Puts a program where the test's user can reach it. A link where possible: a copy is open for writing for a

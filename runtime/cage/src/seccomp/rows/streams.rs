@@ -4,7 +4,7 @@
 //! it without waiting and parks the task; what acts at an offset of a regular file cannot wait and runs untrapped.
 
 use super::super::{Class, Rule, Test};
-use super::{Part, Row, part, refuse, row, trap};
+use super::{Part, Row, missing, part, refuse, row, trap};
 
 /// Requests on terminals, readiness, and read-only facts about interfaces.
 const IOCTLS: &[u64] = &[
@@ -100,7 +100,11 @@ pub(super) const BYTES: Part = part(
         at_offset("preadv", libc::SYS_preadv, "readv at an offset"),
         at_offset("pwritev", libc::SYS_pwritev, "writev at an offset"),
         at_offset("copy_file_range", libc::SYS_copy_file_range, "copies between held files"),
-        row("io_setup", libc::SYS_io_setup, "kernel AIO on held files, bounded system wide").absent(AIO),
+        missing(
+            "io_setup",
+            libc::SYS_io_setup,
+            "counted for the whole machine: one cage could take all there is; callers fall back to reads and writes",
+        ),
         row("io_destroy", libc::SYS_io_destroy, "as io_setup").absent(AIO),
         row("io_submit", libc::SYS_io_submit, "as io_setup").absent(AIO),
         row("io_getevents", libc::SYS_io_getevents, "as io_setup").absent(AIO),
