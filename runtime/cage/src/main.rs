@@ -14,7 +14,9 @@ use metanode_cage::health::{Health, probe};
 use metanode_cage::spec::MAX_SPEC_BYTES;
 use metanode_cage::supervise::{DEFAULT_GRACE_MS, start_detached};
 use metanode_cage::witness::WitnessError;
-use metanode_cage::{CageSpec, Entry, Error, Exit, detect, find_instructions, stop, supervise, sweep, syscalls, syscalls_page};
+use metanode_cage::{
+    CageSpec, Entry, Error, Exit, detect, find_instructions, stop, supervise, sweep, syscalls, syscalls_page,
+};
 
 // Linked before the shared one is asked for, which then is not needed; see build.rs.
 #[cfg(static_unwinder)]

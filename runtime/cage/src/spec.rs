@@ -228,8 +228,12 @@ impl CageSpec {
     /// The seed as bytes.
     pub fn seed_bytes(&self) -> Result<[u8; 32], Error> {
         let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
-        let pairs: Option<Vec<u8>> =
-            self.seed.as_bytes().chunks(2).map(|p| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?)).collect();
+        let pairs: Option<Vec<u8>> = self
+            .seed
+            .as_bytes()
+            .chunks(2)
+            .map(|p| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?))
+            .collect();
         pairs.and_then(|b| b.try_into().ok()).ok_or_else(|| bad("seed", "must be 64 hexadecimal digits"))
     }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::Slot;
 use crate::launch::Running;
-use crate::pinned::session::{self, Session};
 use crate::logs::Stream;
+use crate::pinned::session::{self, Session};
 use crate::report::{Exit, Report};
 use crate::spec::CageSpec;
 use crate::supervise::{DEFAULT_GRACE_MS, Ledger, supervise_error};

@@ -101,8 +101,12 @@ impl Supervisor {
 
     /// After an execution among threads only the executing one is left, under the leader's id.
     fn forget_threads(&mut self, process: ProcessId, survivor: TaskId, pid: i32) {
-        let gone: Vec<TaskId> =
-            self.tasks.iter().filter(|(id, t)| t.process == process && **id != survivor).map(|(id, _)| *id).collect();
+        let gone: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(id, t)| t.process == process && **id != survivor)
+            .map(|(id, _)| *id)
+            .collect();
         for id in gone {
             if let Some(task) = self.tasks.remove(&id) {
                 self.by_tid.remove(&task.tid);
@@ -120,7 +124,11 @@ impl Supervisor {
     /// Other tasks of the same process.
     fn siblings(&self, id: TaskId) -> Vec<TaskId> {
         let process = self.task(id).process;
-        self.tasks.iter().filter(|(other, t)| t.process == process && **other != id).map(|(id, _)| *id).collect()
+        self.tasks
+            .iter()
+            .filter(|(other, t)| t.process == process && **other != id)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// The task is about to end; its memory can still be read.

@@ -11,7 +11,6 @@
 pub(crate) mod calls;
 pub(crate) mod clock;
 mod exits;
-#[expect(dead_code, unused_imports, reason = "called by `calls::mapping`, which follows")]
 pub(crate) mod instructions;
 pub(crate) mod memory;
 pub(crate) mod random;
@@ -21,7 +20,6 @@ mod signals;
 #[expect(dead_code, reason = "called by `stops`, which follows")]
 pub(crate) mod spin;
 mod spinning;
-#[cfg_attr(not(test), expect(dead_code, reason = "made by the callers of the two, which follow"))]
 mod stopped;
 mod stops;
 #[cfg(test)]
@@ -42,6 +40,9 @@ use task::{Call, Process, ProcessId, SpaceId, State, Task, TaskId, Wait, Woken};
 /// Trapped calls after which a task that could go on lets the others have their turn.
 const QUANTUM: u32 = 50;
 
+/// The result in the trace of a call that the kernel makes unseen: it follows from what the trace holds.
+const UNSEEN: i64 = i64::MIN;
+
 /// Why a run ended without a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -57,7 +58,11 @@ impl Stop {
     /// A failure of the tracing itself.
     pub(crate) fn broken(step: &str, error: &std::io::Error) -> Self {
         // A task that is gone although nobody in the cage ended it: somebody outside did.
-        if error.raw_os_error() == Some(libc::ESRCH) { Self::Killed } else { Self::Broken(format!("{step}: {error}")) }
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            Self::Killed
+        } else {
+            Self::Broken(format!("{step}: {error}"))
+        }
     }
 }
 
@@ -158,7 +163,13 @@ pub(crate) struct Finished {
 
 impl Supervisor {
     /// A supervisor for the program whose launched but not yet executed process is `pid`.
-    pub(crate) fn new(settings: Settings, streams: [Stream; 2], recorder: Recorder, progress: Arc<Progress>, init: i32) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        streams: [Stream; 2],
+        recorder: Recorder,
+        progress: Arc<Progress>,
+        init: i32,
+    ) -> Self {
         let clock = Clock::new(settings.epoch_ms);
         Self {
             settings,
@@ -187,7 +198,11 @@ impl Supervisor {
     }
 
     /// Runs the program `pid`, which waits for `go`, to its end.
-    pub(crate) fn run(mut self, pid: i32, go: impl FnOnce() -> std::io::Result<()>) -> (Finished, [Stream; 2]) {
+    pub(crate) fn run(
+        mut self,
+        pid: i32,
+        go: impl FnOnce() -> std::io::Result<()>,
+    ) -> (Finished, [Stream; 2]) {
         let status = self.begin(pid, go).and_then(|()| self.drive());
         self.pump();
         let weaker = self.classes.weaknesses();
@@ -247,7 +262,9 @@ impl Supervisor {
             Outcome::Return(value) => self.finish(id, &call, value, true),
             Outcome::Done(value) => self.finish(id, &call, value, false),
             Outcome::Native => {
-                self.record(id, &call, 0, &[])?;
+                let data = std::mem::take(&mut self.classes.data);
+                let parts: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
+                self.record(id, &call, UNSEEN, &parts)?;
                 self.task_mut(id).call = None;
                 Ok(())
             }
@@ -275,14 +292,8 @@ impl Supervisor {
     fn record(&mut self, id: TaskId, call: &Call, result: i64, data: &[&[u8]]) -> Result<(), Stop> {
         // Until the program is there, the addresses are those of the supervisor's own copy.
         let args = if self.program { call.args } else { [0; 6] };
-        let event = Event {
-            task: id.0,
-            number: call.number as u32,
-            args,
-            result,
-            clock_ns: self.clock.now(),
-            data,
-        };
+        let event =
+            Event { task: id.0, number: call.number as u32, args, result, clock_ns: self.clock.now(), data };
         self.recorder.event(&event).map_err(|e| Stop::broken("record an event", &e))
     }
 

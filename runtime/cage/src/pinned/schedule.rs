@@ -73,13 +73,20 @@ impl Supervisor {
                 format!("task {} in {call}", id.0)
             })
             .collect();
-        Err(Stop::Unmodelled(format!("E_DEADLOCK: every task waits and no timer is armed ({})", waiting.join(", "))))
+        Err(Stop::Unmodelled(format!(
+            "E_DEADLOCK: every task waits and no timer is armed ({})",
+            waiting.join(", ")
+        )))
     }
 
     /// Parked tasks in the order of parking.
     pub(super) fn parked(&self) -> Vec<TaskId> {
-        let mut list: Vec<_> =
-            self.tasks.iter().filter(|(_, t)| t.state == State::Parked).map(|(id, t)| (t.parked, *id)).collect();
+        let mut list: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|(_, t)| t.state == State::Parked)
+            .map(|(id, t)| (t.parked, *id))
+            .collect();
         list.sort_unstable();
         list.into_iter().map(|(_, id)| id).collect()
     }

@@ -103,7 +103,10 @@ impl Session {
             }
             finished
         };
-        let thread = std::thread::Builder::new().name("tracer".into()).spawn(trace).map_err(fail("start the tracer"))?;
+        let thread = std::thread::Builder::new()
+            .name("tracer".into())
+            .spawn(trace)
+            .map_err(fail("start the tracer"))?;
         Ok(Self { thread, progress, seen: 0 })
     }
 
@@ -157,7 +160,9 @@ pub(crate) fn conclude(spec: &CageSpec, finished: Finished, report: &mut Report)
     report.logical_ns = Some(finished.logical_ns);
     report.downgraded.extend(finished.weaker);
     if spec.witness.is_some() && recorded.truncated {
-        report.downgraded.push(format!("the witness reached its limit of {} bytes: not replayable", spec.witness_bytes));
+        report
+            .downgraded
+            .push(format!("the witness reached its limit of {} bytes: not replayable", spec.witness_bytes));
     }
     Ok(())
 }

@@ -96,9 +96,10 @@ impl Supervisor {
         let own = found.own & !blocked & !found.ignored;
         let shared = found.shared & !blocked & !found.ignored;
         // A signal to a process is taken by one of its threads: the first that is on its way to it.
-        let taken = self.tasks.values().any(|t| {
-            t.process == process && t.state == State::Ready && t.woken == Woken::Signal
-        });
+        let taken = self
+            .tasks
+            .values()
+            .any(|t| t.process == process && t.state == State::Ready && t.woken == Woken::Signal);
         if own != 0 || (shared != 0 && !taken) {
             self.wake(id, Woken::Signal);
         }
@@ -106,7 +107,9 @@ impl Supervisor {
 
     /// The task is about to receive a signal.
     pub(super) fn signalled(&mut self, id: TaskId, signal: i32) -> Result<(), Stop> {
-        if matches!(signal, libc::SIGSEGV | libc::SIGTRAP | libc::SIGILL) && super::calls::instruction(self, id, signal)? {
+        if matches!(signal, libc::SIGSEGV | libc::SIGTRAP | libc::SIGILL)
+            && super::calls::instruction(self, id, signal)?
+        {
             return Ok(());
         }
         let tid = self.tid(id);

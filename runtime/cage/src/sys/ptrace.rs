@@ -191,7 +191,11 @@ pub(crate) fn is_exiting(pid: i32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
     let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ended = matches!(fields.next(), None | Some("Z" | "X"));
-    ended || fields.nth(5).and_then(|flags| flags.parse::<u64>().ok()).is_none_or(|flags| flags & PF_EXITING != 0)
+    ended
+        || fields
+            .nth(5)
+            .and_then(|flags| flags.parse::<u64>().ok())
+            .is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
 /// Restricts this thread, and what it starts, to one of the processors it may use.
@@ -221,58 +225,6 @@ pub(crate) fn pin_process() -> io::Result<()> {
     super::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV as libc::c_ulong, 0)?;
     super::prctl(libc::PR_SET_DUMPABLE, 1, 0)?;
     Ok(())
-}
-
-/// Marks packets received on `socket` with the sender's credentials, its process id in terms of this process.
-pub(crate) fn want_credentials(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: pointer and length describe the live integer.
-    check(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PASSCRED,
-            (&raw const on).cast(),
-            4,
-        )
-    }
-    .into())?;
-    Ok(())
-}
-
-/// The sender's process id of the next packet, which is dropped. 0 when the other side is gone.
-pub(crate) fn receive_sender(socket: BorrowedFd<'_>) -> io::Result<i32> {
-    let mut byte = [0u8; 16];
-    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
-    let mut control = [0u64; 8];
-    // SAFETY: an all-zero `msghdr` is a valid value of that plain structure.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = std::mem::size_of_val(&control);
-    loop {
-        // SAFETY: every pointer in `message` refers to a live, writable local of the stated length.
-        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
-        match check(got as libc::c_long) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-            Ok(0) => return Ok(0),
-            Ok(_) => break,
-        }
-    }
-    // SAFETY: `message` was filled by the kernel and points at the live control buffer.
-    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    if header.is_null() {
-        return Ok(0);
-    }
-    // SAFETY: a non-null header lies inside the control buffer; a credentials message carries one `ucred`.
-    unsafe {
-        if ((*header).cmsg_level, (*header).cmsg_type) != (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) {
-            return Ok(0);
-        }
-        Ok(libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned().pid)
-    }
 }
 
 /// Head of the list of robust futexes of a task, and the length of its header; zero address when there is none.

@@ -110,7 +110,8 @@ fn wait(cage: &mut Supervisor, id: TaskId, call: &Call, bits: u32) -> Result<Out
             Ok(length) => length,
             Err(errno) => return Ok(Outcome::Return(errno)),
         };
-        let absolute = operation & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME) != libc::FUTEX_WAIT;
+        let absolute =
+            operation & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME) != libc::FUTEX_WAIT;
         let clock = if operation & libc::FUTEX_CLOCK_REALTIME != 0 {
             libc::CLOCK_REALTIME
         } else {

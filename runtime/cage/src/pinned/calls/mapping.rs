@@ -71,7 +71,8 @@ pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<O
 
 fn map(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
     let [_, length, protection, flags, fd, offset] = call.args;
-    let file = if flags as i32 & libc::MAP_ANONYMOUS == 0 { cage.descriptor(id, fd as i32).ok() } else { None };
+    let file =
+        if flags as i32 & libc::MAP_ANONYMOUS == 0 { cage.descriptor(id, fd as i32).ok() } else { None };
     let Some(start) = cage.execute(id, call)? else { return Ok(Outcome::Gone) };
     if (-4095..0).contains(&start) {
         return Ok(Outcome::Done(start));
@@ -176,8 +177,9 @@ fn admit(cage: &mut Supervisor, id: TaskId, found: Found) -> Result<(), Stop> {
         name: &found.name,
     };
     let space = code.spaces.entry(space).or_default();
-    let admitted =
-        space.admit(&mut Stopped { tid }, &mapping).map_err(|refusal| Stop::Unmodelled(refusal.to_string()))?;
+    let admitted = space
+        .admit(&mut Stopped { tid }, &mapping)
+        .map_err(|refusal| Stop::Unmodelled(refusal.to_string()))?;
     code.weaker.extend(admitted.weaker);
     if admitted.watched > 0 {
         arm(cage, id)?;

@@ -61,7 +61,9 @@ fn wait(cage: &mut Supervisor, id: TaskId, call: &Call, options: usize) -> Resul
 /// The status goes into the trace; the resources used, which the kernel measured, become zero.
 fn note_status(cage: &mut Supervisor, id: TaskId, call: &Call, result: i64) {
     let tid = cage.tid(id);
-    if call.number == libc::SYS_wait4 && result > 0 && call.args[1] != 0
+    if call.number == libc::SYS_wait4
+        && result > 0
+        && call.args[1] != 0
         && let Ok(status) = memory::read(tid, call.args[1], 4)
     {
         cage.note(status);
