@@ -60,12 +60,11 @@ What the cage does with every call of x86_64 Linux. This page is printed by `met
 it is stale, and another when the kernel's headers know a call that the table does not. With `--json` the same as data.
 
 *contained*: `allow`, an errno, or the arguments under which the call is allowed and otherwise `EPERM`. *pinned*, for
-what contained lets pass: `native` runs untrapped; `trap` goes to the named part of the supervisor; `0` is answered without
-making the call; an errno refuses. A
-call without a row is `EPERM` at contained and ends a pinned run with `E_UNMODELLED_SYSCALL`. A 32-bit call kills the
-program at both levels; an x32 call has no row. *Why its result repeats* says, for a native call, why the result
-follows from hashed or private state, and for a trapped one what the supervisor answers instead. Arguments are counted
-from 0 and compared as 32 bits.
+what contained lets pass: `native` runs untrapped; `trap` goes to the named part of the supervisor; `0` is answered
+without making the call; an errno refuses. A call without a row is `EPERM` at contained and ends a pinned run with
+`E_UNMODELLED_SYSCALL`. A 32-bit call kills the program at both levels; an x32 call has no row. *Why its result
+repeats* says, for a native call, why the result follows from hashed or private state, and for a trapped one what the
+supervisor answers instead. Arguments are counted from 0 and compared as 32 bits.
 ";
 
 /// The page.

@@ -18,8 +18,8 @@ const MADV_COLLAPSE: u64 = 25;
 const MADV_SOFT_OFFLINE: u64 = 101;
 
 const LAYOUT: &str = "no randomised layout: addresses follow from the program and its earlier calls";
-const SCANNED: &str = "addresses follow from earlier calls; executable pages are searched for instructions that must be \
-    emulated; huge pages are the host's and not offered";
+const SCANNED: &str = "addresses follow from earlier calls; executable pages are searched for instructions that must \
+    be emulated; huge pages are the host's and not offered";
 const NO_RESULT: &str = "changes no content and tells nothing";
 
 /// Executable pages are asked for.

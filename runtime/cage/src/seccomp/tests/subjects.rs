@@ -252,7 +252,8 @@ fn private_state_runs_untrapped() {
          umask setxattr lsetxattr fsetxattr setxattrat getxattr lgetxattr fgetxattr getxattrat listxattr llistxattr
          flistxattr listxattrat removexattr lremovexattr fremovexattr removexattrat fallocate lseek fsync fdatasync
          sync_file_range sync syncfs readahead fadvise64 pread64 pwrite64 preadv pwritev copy_file_range dup dup2 dup3
-         pipe pipe2 eventfd eventfd2 epoll_create epoll_create1 epoll_ctl munmap mremap brk remap_file_pages pkey_alloc pkey_free mseal msync mlock
+         pipe pipe2 eventfd eventfd2 epoll_create epoll_create1 epoll_ctl munmap mremap brk remap_file_pages
+         pkey_alloc pkey_free mseal msync mlock
          mlock2 munlock mlockall munlockall membarrier getpid getppid gettid getpgid setpgid getpgrp getsid setsid
          getuid geteuid getgid getegid getresuid getresgid setuid setgid setreuid setregid setresuid
          setresgid setgroups setfsuid setfsgid capget capset sched_get_priority_max sched_get_priority_min
@@ -267,7 +268,8 @@ fn what_is_not_offered_looks_missing() {
     exactly(
         |row| enosys(row) && matches!(row.contained, Rule::Allow),
         "openat2 file_getattr cachestat io_destroy io_submit io_getevents io_pgetevents io_cancel
-         inotify_init inotify_init1 inotify_add_watch inotify_rm_watch get_mempolicy pidfd_open pidfd_send_signal rseq futex_waitv futex_wake futex_wait futex_requeue
+         inotify_init inotify_init1 inotify_add_watch inotify_rm_watch get_mempolicy pidfd_open
+         pidfd_send_signal rseq futex_waitv futex_wake futex_wait futex_requeue
          sched_rr_get_interval sched_getattr sched_setattr seccomp semget semop semtimedop semctl msgget msgsnd msgrcv
          msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr",
     );
