@@ -18,6 +18,7 @@ pub use execute::{Output, execute};
 pub(crate) use module::{to_binary, validate};
 pub use settings::CAGE_ABI;
 pub use spec::{End, NamedFile, Stream, TrapKind, WasmLimits, WasmOutcome, WasmSpec};
+pub use wasi::call_name;
 
 #[cfg(test)]
 mod tests;

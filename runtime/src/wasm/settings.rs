@@ -5,7 +5,7 @@
 use wasmtime::{Config, Engine as Compiler, OperatorCost, VariableOperatorCost, WasmBacktraceDetails};
 
 /// Name of this set of rules: compiler version, fuel costs and WASI behaviour. Any change to them changes it.
-pub const CAGE_ABI: &str = "wasm-p1/wasmtime-48.0.8/1";
+pub const CAGE_ABI: &str = "wasm-p1-p2/wasmtime-48.0.8/2";
 
 /// Stack of the guest, in bytes of native frames. Fixed target and compiler make its depth the same everywhere.
 const STACK_BYTES: usize = 1 << 20;
@@ -28,6 +28,7 @@ pub(crate) fn compiler() -> wasmtime::Result<Compiler> {
         .epoch_interruption(true)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
+        .wasm_component_model(true)
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)

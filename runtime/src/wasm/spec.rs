@@ -97,6 +97,9 @@ pub enum TrapKind {
     Unreachable,
     /// A division by zero, or an overflow in a division or conversion.
     Arithmetic,
+    /// A component broke a rule of the interface that it called: an unknown handle, a write beyond its permit, too
+    /// many resources.
+    BadCall,
     /// Any other trap the specification knows.
     Other,
 }
@@ -112,6 +115,7 @@ impl TrapKind {
             Self::TableFault => "table-fault",
             Self::Unreachable => "unreachable",
             Self::Arithmetic => "arithmetic",
+            Self::BadCall => "bad-call",
             Self::Other => "other",
         }
     }

@@ -3,6 +3,7 @@
 
 mod ends;
 mod files;
+mod p2;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -230,7 +231,10 @@ struct Ran {
 
 impl Run {
     fn new(wat: &str) -> Self {
-        let module = to_binary(wat.as_bytes()).expect("valid text");
+        Self::of(to_binary(wat.as_bytes()).expect("valid text"))
+    }
+
+    fn of(module: Vec<u8>) -> Self {
         let spec = WasmSpec {
             module: digest_of(&module),
             args: vec!["prog".into()],

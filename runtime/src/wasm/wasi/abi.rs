@@ -2,6 +2,8 @@
 //! Refuses nothing but out-of-range pointers (`Errno::Fault`). Source of the numbers: the `witx` description of the
 //! WebAssembly/WASI repository, snapshot preview 1. Invariant: no guest pointer or length can make the host panic.
 
+use crate::digest::digest_of;
+
 /// Error numbers that this implementation returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -91,21 +93,52 @@ impl FileStat {
     }
 }
 
-/// The guest's memory during one host call, with a count of the bytes the call moved (it pays fuel for them).
+/// Longest stretch of memory that the trace keeps as it is; of a longer one it keeps the digest.
+const KEPT_BYTES_MAX: usize = 256;
+const READ: u8 = 0;
+const WRITTEN: u8 = 1;
+
+/// The guest's memory during one host call, with a count of the bytes the call moved (it pays fuel for them) and
+/// what it read and wrote, for the trace.
 pub(crate) struct Guest<'a> {
     bytes: &'a mut [u8],
-    pub(crate) moved: u64,
+    moved: u64,
+    touched: Vec<u8>,
+    written: Vec<(u32, u32)>,
+}
+
+/// Appends a stretch of memory: which way, where, how long, and the bytes or their digest.
+fn touch(into: &mut Vec<u8>, way: u8, at: u32, bytes: &[u8]) {
+    into.push(way);
+    into.extend_from_slice(&at.to_le_bytes());
+    into.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    if bytes.len() <= KEPT_BYTES_MAX {
+        into.extend_from_slice(bytes);
+    } else {
+        into.extend_from_slice(&digest_of(bytes).0);
+    }
 }
 
 impl<'a> Guest<'a> {
     pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes, moved: 0 }
+        Self { bytes, moved: 0, touched: Vec::new(), written: Vec::new() }
+    }
+
+    /// Ends the call: bytes moved, and what was read (as it was then) and written (as it is now).
+    pub(crate) fn finish(mut self) -> (u64, Vec<u8>) {
+        for (at, length) in std::mem::take(&mut self.written) {
+            // In range: the stretch was borrowed from this memory before.
+            let bytes = &self.bytes[at as usize..at as usize + length as usize];
+            touch(&mut self.touched, WRITTEN, at, bytes);
+        }
+        (self.moved, self.touched)
     }
 
     pub(crate) fn read(&mut self, at: u32, length: u32) -> Outcome<&[u8]> {
         let end = (at as usize).checked_add(length as usize).ok_or(Errno::Fault)?;
         let bytes = self.bytes.get(at as usize..end).ok_or(Errno::Fault)?;
         self.moved += u64::from(length);
+        touch(&mut self.touched, READ, at, bytes);
         Ok(bytes)
     }
 
@@ -113,6 +146,7 @@ impl<'a> Guest<'a> {
         let end = (at as usize).checked_add(length as usize).ok_or(Errno::Fault)?;
         let bytes = self.bytes.get_mut(at as usize..end).ok_or(Errno::Fault)?;
         self.moved += u64::from(length);
+        self.written.push((at, length));
         Ok(bytes)
     }
 

@@ -2,10 +2,11 @@
 //! guest's memory, run the call, charge its fuel. Refuses to run a call's effects for free or to let one panic on a
 //! pointer.
 
-use wasmtime::{Caller, Extern, Linker, Trap};
+use wasmtime::{AsContextMut as _, Caller, Extern, Linker, StoreContextMut, Trap};
 
 use super::Host;
 use super::abi::{Errno, Guest, Outcome};
+use super::calls::number_of_p1;
 use super::paths::OpenRequest;
 
 /// The import module's name.
@@ -25,8 +26,18 @@ impl std::fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
+/// Takes the fuel of one call that moved `moved` bytes.
+pub(super) fn pay(store: &mut StoreContextMut<'_, Host>, moved: u64) -> wasmtime::Result<()> {
+    let cost = CALL_FUEL + moved + std::mem::take(&mut store.data_mut().fs.work);
+    let fuel = store.get_fuel()?;
+    store.set_fuel(fuel.saturating_sub(cost))?;
+    if fuel < cost { Err(Trap::OutOfFuel.into()) } else { Ok(()) }
+}
+
 fn gate(
     caller: &mut Caller<'_, Host>,
+    number: u32,
+    args: &[u64],
     call: impl FnOnce(&mut Host, &mut Guest<'_>) -> Outcome,
 ) -> wasmtime::Result<i32> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory);
@@ -35,27 +46,50 @@ fn gate(
         // Without an exported memory every pointer is out of range.
         None => (&mut [], caller.data_mut()),
     };
-    host.clock.tick();
-    host.calls += 1;
+    host.enter();
     let mut guest = Guest::new(bytes);
     let errno = match call(host, &mut guest) {
         Ok(()) => 0,
         Err(errno) => errno as i32,
     };
-    let cost = CALL_FUEL + guest.moved + std::mem::take(&mut host.fs.work);
-    let fuel = caller.get_fuel()?;
-    caller.set_fuel(fuel.saturating_sub(cost))?;
-    if fuel < cost { Err(Trap::OutOfFuel.into()) } else { Ok(errno) }
+    let (moved, touched) = guest.finish();
+    host.record(number, args, i64::from(errno), &[&touched]);
+    pay(&mut caller.as_context_mut(), moved)?;
+    Ok(errno)
+}
+
+/// An argument as the trace keeps it.
+trait Argument {
+    fn word(self) -> u64;
+}
+
+impl Argument for u32 {
+    fn word(self) -> u64 {
+        self.into()
+    }
+}
+
+impl Argument for u64 {
+    fn word(self) -> u64 {
+        self
+    }
+}
+
+impl Argument for i64 {
+    fn word(self) -> u64 {
+        self.cast_unsigned()
+    }
 }
 
 /// Defines one import: `define!(linker, name, |host, guest, arg: type, …| outcome)`.
 macro_rules! define {
     ($linker:ident, $name:ident, |$host:ident, $guest:ident $(, $arg:ident : $type:ty)*| $body:expr) => {
+        let number = number_of_p1(stringify!($name))?;
         $linker.func_wrap(
             MODULE,
             stringify!($name),
-            |mut caller: Caller<'_, Host> $(, $arg: $type)*| -> wasmtime::Result<i32> {
-                gate(&mut caller, |$host, $guest| $body)
+            move |mut caller: Caller<'_, Host> $(, $arg: $type)*| -> wasmtime::Result<i32> {
+                gate(&mut caller, number, &[$(Argument::word($arg)),*], |$host, $guest| $body)
             },
         )?;
     };
@@ -95,11 +129,12 @@ fn link_process(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         .random_get(guest, buffer, length));
     define!(linker, sched_yield, |_host, _guest| Ok(()));
     define!(linker, proc_raise, |_host, _guest, _signal: u32| Err(Errno::Nosys));
+    let number = number_of_p1("proc_exit")?;
     linker.func_wrap(
         MODULE,
         "proc_exit",
-        |mut caller: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
-            gate(&mut caller, |_, _| Ok(()))?;
+        move |mut caller: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
+            gate(&mut caller, number, &[code.into()], |_, _| Ok(()))?;
             Err(wasmtime::Error::new(Exit(code)))
         },
     )?;

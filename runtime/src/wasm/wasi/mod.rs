@@ -1,27 +1,34 @@
-//! Our own WASI preview 1: everything a command module can ask of the world, answered from the spec alone.
+//! Our own WASI, both generations: everything a command can ask of the world, answered from the spec alone.
 //!
-//! Owns the state behind the calls (`Host`) and their registration (`link`). All 46 functions exist, so every
-//! module links; what is not supported returns its errno (`NOTSOCK` for sockets, `NOSYS` for signals). Refuses host
-//! resources of any kind. Every call costs fuel: a fixed part and one unit per byte moved, so that no cheap call
-//! can do dear work.
+//! Owns the state behind the calls (`Host`) and their registration: `link` for preview 1, `p2` for the component
+//! interfaces of WASI 0.2. All 46 functions of preview 1 exist, so every module links; what is not supported returns
+//! its errno (`NOTSOCK` for sockets, `NOSYS` for signals). Refuses host resources of any kind. Every call costs
+//! fuel: a fixed part and one unit per byte moved, so that no cheap call can do dear work; and every call goes into
+//! the trace with its arguments and its data both ways.
 
 mod abi;
+mod calls;
 mod files;
 mod link;
 mod memfs;
+mod p2;
 mod paths;
 mod system;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng as _;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use wasmtime::component::ResourceTable;
 
 use super::execute::{Caps, Output};
 use super::spec::{End, Stream, WasmOutcome, WasmSpec};
 use crate::digest::Hasher;
+pub use calls::call_name;
 pub(super) use link::{Exit, link};
+pub(super) use p2::{CALL_BYTES_MAX, Misuse, link as link_p2};
 
 /// Most bytes of arguments and environment together.
 const STRINGS_BYTES_MAX: usize = 1 << 20;
@@ -61,12 +68,17 @@ pub(super) struct Host {
     env: Vec<Vec<u8>>,
     clock: system::Clock,
     random: ChaCha20Rng,
+    /// What the interfaces call insecure: streams of their own, so that drawing from one leaves the others alone.
+    insecure: ChaCha20Rng,
+    insecure_seed: (u64, u64),
     fs: memfs::MemFs,
     descriptors: BTreeMap<u32, files::Descriptor>,
     stdin: Vec<u8>,
     stdin_position: usize,
     stdout: Tee,
     stderr: Tee,
+    /// The handles of a component.
+    resources: ResourceTable,
     calls: u64,
     pub(super) caps: Caps,
 }
@@ -87,21 +99,40 @@ impl Host {
                 .map_err(|errno| format!("file {:?} cannot be placed: {errno:?}", file.path))?;
         }
         fs.work = 0;
+        let stream = |number| {
+            let mut random = ChaCha20Rng::from_seed(spec.seed);
+            random.set_stream(number);
+            random
+        };
+        let mut seeds = stream(2);
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(p2::RESOURCES_MAX);
         Ok(Self {
             args: bytes(&spec.args),
             env: bytes(&spec.env),
             clock: system::Clock::new(spec.epoch_ns),
-            random: ChaCha20Rng::from_seed(spec.seed),
+            random: stream(0),
+            insecure: stream(1),
+            insecure_seed: (seeds.next_u64(), seeds.next_u64()),
             fs,
             descriptors: files::Descriptor::standard(),
             stdin,
             stdin_position: 0,
             stdout: Tee::new(output.stdout),
             stderr: Tee::new(output.stderr),
+            resources,
             calls: 0,
             caps,
         })
     }
+
+    /// What happens before every call: the clock ticks.
+    fn enter(&mut self) {
+        self.clock.tick();
+        self.calls += 1;
+    }
+
+    fn record(&mut self, _number: u32, _args: &[u64], _result: i64, _data: &[&[u8]]) {}
 
     pub(super) fn sum_up(self, end: End, fuel_used: u64) -> WasmOutcome {
         WasmOutcome {

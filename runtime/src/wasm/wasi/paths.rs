@@ -1,9 +1,10 @@
-//! Owns the `path_*` calls. Refuses paths that leave the directory they are relative to; see `memfs::resolve`.
+//! Owns the `path_*` calls. Refuses paths that leave the directory they are relative to; see `memfs::resolve` and `tree`.
 
 use super::Host;
 use super::abi::{self, Errno, Guest, Outcome, rights};
 use super::files::{Descriptor, Object};
-use super::memfs::{Found, Ino, PATH_BYTES_MAX};
+use super::memfs::Ino;
+use super::tree::How;
 
 /// Arguments of `path_open` beyond the path.
 pub(crate) struct OpenRequest {
@@ -15,42 +16,21 @@ pub(crate) struct OpenRequest {
 }
 
 impl Host {
-    fn find(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32), follow: bool) -> Outcome<Found> {
-        let dir = self.dir(fd)?;
-        let path = guest.path(path.0, path.1)?;
-        self.fs.resolve(dir, &path, follow)
-    }
-
-    /// Something that exists.
-    fn existing(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32), lookup: u32) -> Outcome<Ino> {
-        let follow = lookup & abi::LOOKUP_SYMLINK_FOLLOW != 0;
-        self.find(guest, fd, path, follow)?.node.ok_or(Errno::Noent)
-    }
-
-    /// Something that exists and has a name of its own (not `.`).
-    fn named(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Outcome<((Ino, Vec<u8>), Ino)> {
-        let found = self.find(guest, fd, path, false)?;
-        let node = found.node.ok_or(Errno::Noent)?;
-        Ok((found.place.ok_or(Errno::Inval)?, node))
-    }
-
-    /// A name that is free.
-    fn free(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Outcome<((Ino, Vec<u8>), bool)> {
-        let found = self.find(guest, fd, path, false)?;
-        match found {
-            Found { place: Some(place), node: None, must_be_dir } => Ok((place, must_be_dir)),
-            _ => Err(Errno::Exist),
-        }
-    }
-
     pub(crate) fn path_create_directory(
         &mut self,
         guest: &mut Guest<'_>,
         fd: u32,
         path: (u32, u32),
     ) -> Outcome {
-        let (place, _) = self.free(guest, fd, path)?;
-        self.fs.create_dir(place).map(drop)
+        let dir = self.dir(fd)?;
+        self.fs.make_dir(dir, &guest.path(path.0, path.1)?)
+    }
+
+    /// Something that exists.
+    fn existing(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32), lookup: u32) -> Outcome<Ino> {
+        let dir = self.dir(fd)?;
+        let follow = lookup & abi::LOOKUP_SYMLINK_FOLLOW != 0;
+        self.fs.existing(dir, &guest.path(path.0, path.1)?, follow)
     }
 
     pub(crate) fn path_filestat_get(
@@ -90,12 +70,9 @@ impl Host {
         if lookup & abi::LOOKUP_SYMLINK_FOLLOW != 0 {
             return Err(Errno::Inval);
         }
-        let node = self.existing(guest, from_fd, from, 0)?;
-        let (place, must_be_dir) = self.free(guest, to_fd, to)?;
-        if must_be_dir {
-            return Err(Errno::Noent);
-        }
-        self.fs.link(node, place)
+        let (from_dir, from) = (self.dir(from_fd)?, guest.path(from.0, from.1)?);
+        let (to_dir, to) = (self.dir(to_fd)?, guest.path(to.0, to.1)?);
+        self.fs.make_link((from_dir, &from), (to_dir, &to))
     }
 
     pub(crate) fn path_open(
@@ -110,36 +87,23 @@ impl Host {
         let flags = u16::try_from(fdflags).ok().filter(|flags| flags & !abi::FDFLAGS_KNOWN == 0);
         let flags = flags.filter(|_| oflags & !abi::OFLAGS_KNOWN == 0).ok_or(Errno::Inval)?;
         let has = |flag| oflags & flag != 0;
-        if has(abi::OFLAG_CREAT) && has(abi::OFLAG_DIRECTORY) {
+        let how = How {
+            follow: lookup & abi::LOOKUP_SYMLINK_FOLLOW != 0,
+            create: has(abi::OFLAG_CREAT),
+            directory: has(abi::OFLAG_DIRECTORY),
+            exclusive: has(abi::OFLAG_EXCL),
+            truncate: has(abi::OFLAG_TRUNC),
+            write: base & rights::FD_WRITE != 0,
+        };
+        if how.create && how.directory {
             return Err(Errno::Inval);
         }
-        let allowed = self.descriptor(fd)?.inheriting;
-        let follow =
-            lookup & abi::LOOKUP_SYMLINK_FOLLOW != 0 && !(has(abi::OFLAG_CREAT) && has(abi::OFLAG_EXCL));
-        let found = self.find(guest, fd, path, follow)?;
-        let node = match found.node {
-            Some(_) if has(abi::OFLAG_CREAT) && has(abi::OFLAG_EXCL) => return Err(Errno::Exist),
-            Some(node) => node,
-            None if !has(abi::OFLAG_CREAT) => return Err(Errno::Noent),
-            None if found.must_be_dir => return Err(Errno::Isdir),
-            None => self.fs.create_file(found.place.ok_or(Errno::Noent)?)?,
-        };
-        let is_dir = self.fs.is_dir(node);
-        if has(abi::OFLAG_DIRECTORY) && !is_dir {
-            return Err(Errno::Notdir);
-        }
-        let descriptor = if is_dir {
-            if has(abi::OFLAG_TRUNC) || has(abi::OFLAG_CREAT) || base & rights::FD_WRITE != 0 {
-                return Err(Errno::Isdir);
-            }
+        let (dir, allowed) = (self.dir(fd)?, self.descriptor(fd)?.inheriting);
+        let node = self.fs.open(dir, &guest.path(path.0, path.1)?, how)?;
+        let descriptor = if self.fs.is_dir(node) {
             let object = Object::Dir { ino: node, listing: None };
             Descriptor { object, flags, base: base & allowed & rights::DIR, inheriting: inheriting & allowed }
         } else {
-            // A symlink that was not followed cannot be opened.
-            self.fs.file(node).map_err(|_| Errno::Loop)?;
-            if has(abi::OFLAG_TRUNC) {
-                self.fs.resize(node, 0)?;
-            }
             let object = Object::File { ino: node, position: 0 };
             Descriptor { object, flags, base: base & allowed & rights::FILE, inheriting: 0 }
         };
@@ -155,8 +119,8 @@ impl Host {
         buffer: (u32, u32),
         out: u32,
     ) -> Outcome {
-        let (_, node) = self.named(guest, fd, path)?;
-        let target = self.fs.read_link(node)?;
+        let dir = self.dir(fd)?;
+        let target = self.fs.target(dir, &guest.path(path.0, path.1)?)?;
         let take = target.len().min(buffer.1 as usize);
         guest.write(buffer.0, &target[..take])?;
         guest.write_u32(out, take as u32)
@@ -168,11 +132,8 @@ impl Host {
         fd: u32,
         path: (u32, u32),
     ) -> Outcome {
-        let (place, node) = self.named(guest, fd, path)?;
-        if !self.fs.is_dir(node) {
-            return Err(Errno::Notdir);
-        }
-        self.fs.remove_dir(&place, node)
+        let dir = self.dir(fd)?;
+        self.fs.remove_dir_at(dir, &guest.path(path.0, path.1)?)
     }
 
     pub(crate) fn path_rename(
@@ -183,13 +144,9 @@ impl Host {
         to_fd: u32,
         to: (u32, u32),
     ) -> Outcome {
-        let (from, node) = self.named(guest, from_fd, from)?;
-        let found = self.find(guest, to_fd, to, false)?;
-        if found.must_be_dir && !self.fs.is_dir(node) {
-            return Err(Errno::Notdir);
-        }
-        let to = found.place.ok_or(Errno::Inval)?;
-        self.fs.rename(&from, node, &to, found.node)
+        let (from_dir, from) = (self.dir(from_fd)?, guest.path(from.0, from.1)?);
+        let (to_dir, to) = (self.dir(to_fd)?, guest.path(to.0, to.1)?);
+        self.fs.rename_at((from_dir, &from), (to_dir, &to))
     }
 
     pub(crate) fn path_symlink(
@@ -200,25 +157,12 @@ impl Host {
         path: (u32, u32),
     ) -> Outcome {
         let target = guest.path(target.0, target.1)?;
-        if target.is_empty() || target.len() > PATH_BYTES_MAX {
-            return Err(Errno::Noent);
-        }
-        if target.starts_with(b"/") {
-            // It could never be followed: absolute paths leave every directory.
-            return Err(Errno::Notcapable);
-        }
-        let (place, must_be_dir) = self.free(guest, fd, path)?;
-        if must_be_dir {
-            return Err(Errno::Noent);
-        }
-        self.fs.create_symlink(place, target).map(drop)
+        let dir = self.dir(fd)?;
+        self.fs.make_symlink(target, dir, &guest.path(path.0, path.1)?)
     }
 
     pub(crate) fn path_unlink_file(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Outcome {
-        let (place, node) = self.named(guest, fd, path)?;
-        if self.fs.is_dir(node) {
-            return Err(Errno::Isdir);
-        }
-        self.fs.unlink(&place)
+        let dir = self.dir(fd)?;
+        self.fs.unlink_at(dir, &guest.path(path.0, path.1)?)
     }
 }

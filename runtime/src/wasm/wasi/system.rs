@@ -8,7 +8,7 @@ use super::Host;
 use super::abi::{EVENT_BYTES, Errno, Guest, Outcome, SUBSCRIPTION_BYTES};
 
 /// What every host call adds to the clock.
-const TICK_NS: u64 = 1000;
+pub(crate) const TICK_NS: u64 = 1000;
 /// Subscriptions in one `poll_oneoff`.
 const SUBSCRIPTIONS_MAX: u32 = 4096;
 
@@ -26,6 +26,11 @@ impl Clock {
 
     pub(crate) fn tick(&mut self) {
         self.elapsed_ns = self.elapsed_ns.saturating_add(TICK_NS);
+    }
+
+    /// Waiting costs no time but the clock's.
+    pub(crate) fn wait_until(&mut self, deadline_ns: u64) {
+        self.elapsed_ns = self.elapsed_ns.max(deadline_ns);
     }
 
     pub(crate) fn elapsed_ns(&self) -> u64 {
@@ -116,7 +121,7 @@ impl Host {
         }
         let earliest = waits.iter().filter_map(|wait| wait.deadline_ns).min();
         if let Some(earliest) = earliest.filter(|_| waits.iter().all(|wait| wait.deadline_ns.is_some())) {
-            self.clock.elapsed_ns = self.clock.elapsed_ns.max(earliest);
+            self.clock.wait_until(earliest);
         }
         let mut ready = 0_u32;
         for wait in waits {
