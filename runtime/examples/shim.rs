@@ -14,6 +14,9 @@ fn main() -> ExitCode {
         ["__wasm", "--spec", file] => {
             metanode_runtime::wasm::run_shim(Path::new(file)).map_err(|e| e.to_string())
         }
+        ["__wasm", "--replay", file] => {
+            metanode_runtime::wasm::replay_shim(Path::new(file)).map_err(|e| e.to_string())
+        }
         _ => Err("usage: shim run|__wasm --spec FILE".to_owned()),
     };
     match result {

@@ -109,6 +109,12 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A witness that cannot be replayed.
+    #[error("cannot replay this witness: {reason}")]
+    ReplayWitness {
+        /// Why not.
+        reason: String,
+    },
     /// A cage that could not be started, read or ended.
     #[error("cannot {intent} cage {cage}: {reason}")]
     DriveCage {

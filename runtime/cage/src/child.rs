@@ -20,8 +20,9 @@
 //! the status pipe with the name of the step; the child never returns into the supervisor's code.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,10 @@ use crate::{Entry, Error, mounts, seccomp, sys, walls};
 /// Where the status pipe and the control socket sit in the init's table.
 const STATUS: i32 = 3;
 const CONTROL: i32 = 4;
+/// Where a witness's file sits; above the directory that receives the writes.
+const WITNESS: i32 = CONTROL + 2;
+/// What a witness's file may hold beyond its bodies: header, footer, heads.
+const WITNESS_FRAME_BYTES: u64 = 8 << 20;
 /// Program lookup when the environment names no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Signals that the init passes on to the program.
@@ -118,10 +123,18 @@ impl Child<'_> {
             walls::same_rlimits()?;
         }
 
-        let program = Program::new(self.spec, self.entry)?;
-        let upper = arrange(self.stdio, self.status, self.control, upper)?;
+        let (program, witness) = Program::new(self.spec, self.entry)?;
+        let kept = if witness.is_some() {
+            "standard streams and the witness survive"
+        } else {
+            "only standard streams survive"
+        };
+        if witness.is_some() {
+            bound_files(self.spec.witness_bytes)?;
+        }
+        let upper = arrange(self.stdio, self.status, self.control, upper, witness)?;
         reporter.0 = STATUS;
-        barriers.installed("fds_closed", "only standard streams survive");
+        barriers.installed("fds_closed", kept);
         walls::capabilities(&mut barriers)?;
         walls::landlock(&mut barriers)?;
         let Some(traps) = traps else {
@@ -188,23 +201,37 @@ fn c_string(bytes: &[u8]) -> Result<CString, Error> {
         .map_err(|_| Error::BadSpec { field: "argv, env or path", why: "contains a NUL byte".into() })
 }
 
-/// Lays the descriptor table out as 0, 1, 2, status, control, upper and closes everything else.
-fn arrange(stdio: [OwnedFd; 3], status: OwnedFd, control: OwnedFd, upper: OwnedFd) -> Result<i32, Error> {
+/// No file may grow beyond a witness of this size.
+fn bound_files(witness_bytes: u64) -> Result<(), Error> {
+    sys::set_rlimit(libc::RLIMIT_FSIZE, witness_bytes.saturating_add(WITNESS_FRAME_BYTES))
+        .map_err(|e| Error::launch("bound the witness", e))
+}
+
+/// Lays the descriptor table out as 0, 1, 2, status, control, upper, witness and closes everything else.
+fn arrange(
+    stdio: [OwnedFd; 3],
+    status: OwnedFd,
+    control: OwnedFd,
+    upper: OwnedFd,
+    witness: Option<OwnedFd>,
+) -> Result<i32, Error> {
     let place = || -> io::Result<()> {
         let [input, output, error] = stdio;
-        let wanted = [input, output, error, status, control, upper].map(IntoRawFd::into_raw_fd);
+        let wanted =
+            [Some(input), Some(output), Some(error), Some(status), Some(control), Some(upper), witness];
         // First out of the way, then into place: no number may be overwritten before it was copied.
-        let mut parked = [0; 6];
-        for (slot, fd) in parked.iter_mut().zip(wanted) {
-            *slot = sys::dup_above(fd, 16)?;
+        let mut parked = Vec::with_capacity(wanted.len());
+        for fd in wanted.into_iter().flatten() {
+            parked.push(sys::dup_above(fd.into_raw_fd(), 16)?);
         }
+        let last = STATUS + parked.len() as i32 - 3;
         for (target, fd) in (0..).zip(parked) {
             sys::dup_to(fd, target)?;
         }
-        for private in [STATUS, CONTROL, CONTROL + 1] {
+        for private in STATUS..last {
             sys::set_cloexec(private)?;
         }
-        sys::close_range(CONTROL + 2, i32::MAX)
+        sys::close_range(last, i32::MAX)
     };
     place().map_err(|e| Error::launch("close descriptors", e))?;
     Ok(CONTROL + 1)
@@ -224,6 +251,7 @@ fn announce(barriers: &Barriers, upper: i32) -> Result<(), Error> {
 enum Program<'a> {
     Exec(Command),
     Call(Box<dyn FnOnce() -> i32 + 'a>),
+    Recorded(Box<dyn FnOnce(File) -> i32 + 'a>),
 }
 
 /// What `execve` takes.
@@ -234,9 +262,11 @@ struct Command {
 }
 
 impl<'a> Program<'a> {
-    fn new(spec: &CageSpec, entry: Entry<'a>) -> Result<Self, Error> {
+    /// The program, and the file that its witness goes to.
+    fn new(spec: &CageSpec, entry: Entry<'a>) -> Result<(Self, Option<OwnedFd>), Error> {
         let call = match entry {
-            Entry::Call(call) => return Ok(Self::Call(call)),
+            Entry::Call(call) => return Ok((Self::Call(call), None)),
+            Entry::Recorded { call, witness } => return Ok((Self::Recorded(call), Some(witness.into()))),
             Entry::Exec => spec,
         };
         let strings =
@@ -250,7 +280,8 @@ impl<'a> Program<'a> {
                 .map(|dir| c_string(format!("{dir}/{name}").as_bytes()))
                 .collect::<Result<Vec<_>, _>>()?
         };
-        Ok(Self::Exec(Command { candidates, argv: strings(&call.argv)?, envp: strings(&call.env)? }))
+        let command = Command { candidates, argv: strings(&call.argv)?, envp: strings(&call.env)? };
+        Ok((Self::Exec(command), None))
     }
 
     /// Starts it under a filter that traps, once the supervisor traces it; its pid.
@@ -280,16 +311,32 @@ impl<'a> Program<'a> {
                 Reporter(STATUS).send(&Error::launch("execute the program", command.execute()));
                 125
             }),
-            Self::Call(call) => match sys::fork()? {
-                Some(pid) => Ok(pid),
-                None => {
-                    become_program();
-                    let _ = sys::close_range(STATUS, i32::MAX);
-                    let code = catch_unwind(AssertUnwindSafe(call)).unwrap_or(101);
-                    let _ = io::stdout().flush();
-                    sys::exit_now(code & 0xff)
-                }
-            },
+            Self::Call(call) => fork_call(call, STATUS),
+            Self::Recorded(call) => {
+                let call = || {
+                    let _ = sys::close_range(STATUS, WITNESS - 1);
+                    // SAFETY: `arrange` placed the descriptor, the init closes only its own copy, and nothing
+                    // else in this process owns it.
+                    call(unsafe { File::from_raw_fd(WITNESS) })
+                };
+                let forked = fork_call(call, WITNESS + 1);
+                let _ = sys::close_range(WITNESS, WITNESS);
+                forked
+            }
+        }
+    }
+}
+
+/// Runs a closure in a fork, which keeps the descriptors below `closed`.
+fn fork_call(call: impl FnOnce() -> i32, closed: i32) -> io::Result<i32> {
+    match sys::fork()? {
+        Some(pid) => Ok(pid),
+        None => {
+            become_program();
+            let _ = sys::close_range(closed, i32::MAX);
+            let code = catch_unwind(AssertUnwindSafe(call)).unwrap_or(101);
+            let _ = io::stdout().flush();
+            sys::exit_now(code & 0xff)
         }
     }
 }

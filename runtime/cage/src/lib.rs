@@ -58,4 +58,12 @@ pub enum Entry<'a> {
     /// A closure, in a fork of the supervising process that holds no descriptor but the standard streams.
     /// Everything it needs must already be in memory. Its result is the exit code; a panic is exit code 101.
     Call(Box<dyn FnOnce() -> i32 + 'a>),
+    /// The same, with one file that was opened outside and that the closure writes its witness to. It may grow to
+    /// the specification's `witness_bytes` and what frames them; a write beyond that kills the cage.
+    Recorded {
+        /// What runs.
+        call: Box<dyn FnOnce(std::fs::File) -> i32 + 'a>,
+        /// The file.
+        witness: std::fs::File,
+    },
 }

@@ -8,13 +8,14 @@ use std::process::{Child, Command, Stdio};
 
 use metanode_cage::{CageSpec, Limits, Root};
 use metanode_types::hash;
+use metanode_types::level::CageLevel;
 use metanode_types::workload::{ImageKind, WorkloadKind};
 
 use super::DriverConfig;
 use super::dir::{Assignment, CageDir, write_json};
 use crate::error::{AtPath, Error, Result};
 use crate::image::Image;
-use crate::wasm::{WasmJob, WasmLimits, WasmSpec};
+use crate::wasm::{WITNESS_BYTES, WasmJob, WasmLimits, WasmSpec};
 
 /// A cage's name in process lists and control groups: at most 64 characters, which a deployment's name can exceed.
 fn cage_id(assignment: &Assignment) -> String {
@@ -74,6 +75,9 @@ fn wasm_job(assignment: &Assignment, image: &Image, dir: &CageDir, output_bytes:
         stdin: None,
         cpu_milli: u64::from(resources.cpu_milli),
         output_bytes,
+        level: CageLevel::Pinned,
+        witness: None,
+        witness_bytes: WITNESS_BYTES,
         spec: WasmSpec {
             module: image.descriptor.digest,
             args: args.collect(),

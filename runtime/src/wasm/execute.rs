@@ -3,6 +3,7 @@
 //! a wall clock that ran out is `TimedOut`, and neither says anything about the module.
 //! Invariant: the outcome is a function of spec, module and standard input; the writers only receive copies.
 
+use std::fs::File;
 use std::io::Write;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub struct Output {
     pub stdout: Box<dyn Write>,
     /// Receives standard error.
     pub stderr: Box<dyn Write>,
+    /// Receives the witness (empty, positioned at its start), and how many bytes of it at most. Unlike the other two
+    /// it must not fail: a run without the witness that was asked for has no verdict.
+    pub witness: Option<(File, u64)>,
 }
 
 /// Everything the guest's resources are decided by.
@@ -126,6 +130,11 @@ impl Caps {
         }
     }
 
+    /// Notes that the host failed the run; the first reason stays.
+    pub(super) fn host_failed(&mut self, reason: impl FnOnce() -> String) {
+        self.host_failure.get_or_insert_with(reason);
+    }
+
     pub(super) fn memory_peak(&self) -> u64 {
         self.memory_peak
     }
@@ -147,12 +156,16 @@ pub fn execute(spec: &WasmSpec, module: &[u8], stdin: Vec<u8>, output: Output) -
     store.set_fuel(spec.limits.fuel).map_err(|error| refuse_for(&error))?;
     store.set_epoch_deadline(1);
     let _watchdog = (spec.limits.wall_ms > 0).then(|| Watchdog::start(&compiler, spec.limits.wall_ms));
-    let end = match &program {
+    let mut end = match &program {
         Program::Module(module) => run_module(&mut store, module)?,
         Program::Component(component) => run_component(&mut store, component)?,
     };
+    if let Some(reason) = store.data_mut().caps.host_failure.take() {
+        end = End::NoVerdict { reason };
+    }
     let fuel_left = store.get_fuel().map_err(|error| refuse_for(&error))?;
-    Ok(store.into_data().sum_up(end, spec.limits.fuel - fuel_left))
+    let summed = store.into_data().sum_up(end, spec.limits.fuel - fuel_left);
+    summed.map_err(|error| refuse(format!("its witness cannot be written: {error}")))
 }
 
 fn refuse(reason: String) -> Error {

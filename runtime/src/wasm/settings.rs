@@ -6,6 +6,8 @@ use wasmtime::{Config, Engine as Compiler, OperatorCost, VariableOperatorCost, W
 
 /// Name of this set of rules: compiler version, fuel costs and WASI behaviour. Any change to them changes it.
 pub const CAGE_ABI: &str = "wasm-p1-p2/wasmtime-48.0.8/2";
+/// Number of the rules in witnesses; the last part of [`CAGE_ABI`].
+pub(super) const CAGE_ABI_NUMBER: u32 = 2;
 
 /// Stack of the guest, in bytes of native frames. Fixed target and compiler make its depth the same everywhere.
 const STACK_BYTES: usize = 1 << 20;

@@ -190,6 +190,18 @@ pub struct WasmOutcome {
     pub stderr: Stream,
     /// Digest of the virtual filesystem at the end.
     pub tree: Digest,
+    /// Digest of every host call with its arguments and its data both ways, and of the end.
+    pub trace_hash: Digest,
+    /// How many events that covers: the host calls and the end.
+    pub trace_events: u64,
+    /// Digest of the spec and of every external input.
+    pub witness_root: Digest,
+    /// How many inputs that covers.
+    pub witness_entries: u64,
+    /// Bytes of the witness's file; 0 without one.
+    pub witness_bytes: u64,
+    /// There is a file, and it holds every input.
+    pub replayable: bool,
 }
 
 impl WasmOutcome {
@@ -199,10 +211,10 @@ impl WasmOutcome {
         !matches!(self.end, End::TimedOut | End::NoVerdict { .. })
     }
 
-    /// One digest over everything, to compare two runs.
+    /// One digest over everything but the witness's file, to compare two runs.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let mut hasher = Hasher::with_domain("metanode wasm outcome v1");
+        let mut hasher = Hasher::with_domain("metanode wasm outcome v2");
         let (kind, detail) = match &self.end {
             End::Exited { code } => (0, code.to_string()),
             End::Trapped { trap } => (1, trap.name().to_owned()),
@@ -218,7 +230,9 @@ impl WasmOutcome {
             hasher.raw(&stream.digest.0);
             hasher.number(stream.bytes);
         }
-        hasher.raw(&self.tree.0);
+        for digest in [&self.tree, &self.trace_hash, &self.witness_root] {
+            hasher.raw(&digest.0);
+        }
         hasher.finish()
     }
 }

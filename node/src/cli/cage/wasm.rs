@@ -6,8 +6,9 @@ use super::{Ended, RunArgs, Scratch, TRAPPED, streams, supervise, this_program};
 use crate::cli::failure::{Doing, Done, Failure};
 use crate::cli::output::value;
 use metanode_cage::{Limits, Report};
-use metanode_runtime::wasm::{End, WasmJob, WasmLimits, WasmSpec, WasmVerdict};
+use metanode_runtime::wasm::{End, WITNESS_BYTES, WasmJob, WasmLimits, WasmSpec, WasmVerdict};
 use metanode_types::ids::ContentDigest;
+use metanode_types::level::CageLevel;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,6 +24,9 @@ pub(super) fn run(args: &RunArgs, module: &Path, scratch: &Scratch, live: bool) 
         stdin: None,
         cpu_milli: args.cpu.into(),
         output_bytes: Limits::default().output_bytes,
+        level: CageLevel::Pinned,
+        witness: None,
+        witness_bytes: WITNESS_BYTES,
         spec: WasmSpec {
             module: ContentDigest(metanode_types::hash::sha256(&bytes)),
             args: argv,

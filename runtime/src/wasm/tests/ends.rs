@@ -123,8 +123,8 @@ fn the_outcome_of_a_known_run_is_frozen_with_the_abi() {
         .call("fd_readdir", &[3, BUFFER, 512, 0, OUT])
         .dump(BUFFER, 80);
     let outcome = script.run().outcome;
-    assert_eq!(CAGE_ABI, "wasm-p1/wasmtime-48.0.8/1");
+    assert_eq!(CAGE_ABI, "wasm-p1-p2/wasmtime-48.0.8/2");
     assert_eq!((outcome.fuel_used, outcome.host_calls, outcome.clock_ns), (2139, 9, 9_000));
-    let digest = "sha256:4c3e2475f685950097ed67288302f47f5303a8925aa1cea451682513e9276f01";
+    let digest = "sha256:2506af1192d381916c9a1a4fde6cba427084b402c1ef047053044a6d7251dc44";
     assert_eq!(outcome.digest().to_string(), digest);
 }

@@ -4,9 +4,12 @@
 mod ends;
 mod files;
 mod p2;
+mod recorded;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use proptest::prelude::*;
@@ -83,6 +86,7 @@ const NOSYS: u8 = 52;
 const NOTDIR: u8 = 54;
 const NOTEMPTY: u8 = 55;
 const NOTSOCK: u8 = 57;
+const PERM: u8 = 63;
 const SPIPE: u8 = 70;
 const NOTCAPABLE: u8 = 76;
 
@@ -220,6 +224,8 @@ struct Run {
     module: Vec<u8>,
     spec: WasmSpec,
     stdin: Vec<u8>,
+    /// Where the witness goes, and how long it may get.
+    record: Option<(PathBuf, u64)>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -244,12 +250,20 @@ impl Run {
             files: Vec::new(),
             limits: WasmLimits { fuel: 100_000_000, memory_bytes: 64 << 20, ..WasmLimits::default() },
         };
-        Self { module, spec, stdin: Vec::new() }
+        Self { module, spec, stdin: Vec::new(), record: None }
+    }
+
+    fn witness(&self) -> Option<(File, u64)> {
+        self.record.as_ref().map(|(path, limit)| (File::create(path).expect("a new file"), *limit))
     }
 
     fn try_go(&self) -> crate::Result<Ran> {
         let (stdout, stderr) = (Shared::default(), Shared::default());
-        let output = Output { stdout: Box::new(stdout.clone()), stderr: Box::new(stderr.clone()) };
+        let output = Output {
+            stdout: Box::new(stdout.clone()),
+            stderr: Box::new(stderr.clone()),
+            witness: self.witness(),
+        };
         let outcome = execute(&self.spec, &self.module, self.stdin.clone(), output)?;
         assert_eq!(outcome.stdout.digest, digest_of(&stdout.0.borrow()));
         assert_eq!(outcome.stderr.bytes, stderr.0.borrow().len() as u64);

@@ -1,5 +1,7 @@
 //! Owns the numbers and names of the host calls as the trace knows them. Numbers are frozen with the cage ABI: a new
-//! call goes to the end of its list. Preview 1 counts from 1, WASI 0.2 from 1000.
+//! call goes to the end of its list. Preview 1 counts from 1, WASI 0.2 from 1000; 0 is the end of the run.
+
+use super::super::recording::END_EVENT;
 
 const P1_FIRST: u32 = 1;
 const P2_FIRST: u32 = 1000;
@@ -142,6 +144,9 @@ const P2: [&str; 80] = [
 /// The name of a call in a trace.
 #[must_use]
 pub fn call_name(number: u32) -> Option<&'static str> {
+    if number == END_EVENT {
+        return Some("end");
+    }
     let at = |first: u32| number.checked_sub(first).and_then(|index| usize::try_from(index).ok());
     let named = |first, list: &'static [&'static str]| at(first).and_then(|index| list.get(index)).copied();
     named(P2_FIRST, &P2).or_else(|| named(P1_FIRST, &P1))

@@ -17,15 +17,17 @@ mod system;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 
+use metanode_cage::witness::{Event, Recorder};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use wasmtime::component::ResourceTable;
 
 use super::execute::{Caps, Output};
+use super::recording;
 use super::spec::{End, Stream, WasmOutcome, WasmSpec};
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 pub use calls::call_name;
 pub(super) use link::{Exit, link};
 pub(super) use p2::{CALL_BYTES_MAX, Misuse, link as link_p2};
@@ -80,6 +82,7 @@ pub(super) struct Host {
     /// The handles of a component.
     resources: ResourceTable,
     calls: u64,
+    recorder: Recorder,
     pub(super) caps: Caps,
 }
 
@@ -92,6 +95,8 @@ impl Host {
         if strings().map(|text| text.len() + 1).sum::<usize>() > STRINGS_BYTES_MAX {
             return Err(format!("arguments and environment are longer than {STRINGS_BYTES_MAX} bytes"));
         }
+        let recorder = recording::begin(spec, &stdin, output.witness)
+            .map_err(|error| format!("its witness cannot be begun: {error}"))?;
         let bytes = |texts: &[String]| texts.iter().map(|text| text.clone().into_bytes()).collect();
         let mut fs = memfs::MemFs::new(spec.limits.files_bytes);
         for file in &spec.files {
@@ -122,6 +127,7 @@ impl Host {
             stderr: Tee::new(output.stderr),
             resources,
             calls: 0,
+            recorder,
             caps,
         })
     }
@@ -132,10 +138,26 @@ impl Host {
         self.calls += 1;
     }
 
-    fn record(&mut self, _number: u32, _args: &[u64], _result: i64, _data: &[&[u8]]) {}
+    /// Puts a call into the trace. Arguments beyond the sixth stand behind the data.
+    fn record(&mut self, number: u32, words: &[u64], result: i64, data: &[&[u8]]) {
+        let mut args = [0; 6];
+        let (first, rest) = words.split_at(words.len().min(args.len()));
+        args[..first.len()].copy_from_slice(first);
+        let rest: Vec<u8> = rest.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut pieces = data.to_vec();
+        if !rest.is_empty() {
+            pieces.push(&rest);
+        }
+        let clock_ns = self.clock.elapsed_ns();
+        let event = Event { task: 0, number, args, result, clock_ns, data: &pieces };
+        if let Err(error) = self.recorder.event(&event) {
+            self.caps.host_failed(|| format!("the witness could not be written: {error}"));
+        }
+    }
 
-    pub(super) fn sum_up(self, end: End, fuel_used: u64) -> WasmOutcome {
-        WasmOutcome {
+    /// What the run gave; an error when its witness cannot be ended.
+    pub(super) fn sum_up(self, end: End, fuel_used: u64) -> io::Result<WasmOutcome> {
+        let mut outcome = WasmOutcome {
             end,
             fuel_used,
             host_calls: self.calls,
@@ -144,6 +166,14 @@ impl Host {
             stdout: self.stdout.finish(),
             stderr: self.stderr.finish(),
             tree: self.fs.digest(),
-        }
+            trace_hash: Digest::default(),
+            trace_events: 0,
+            witness_root: Digest::default(),
+            witness_entries: 0,
+            witness_bytes: 0,
+            replayable: false,
+        };
+        recording::end(self.recorder, &mut outcome)?;
+        Ok(outcome)
     }
 }

@@ -18,16 +18,23 @@ const DENIED: &str = "access-denied";
 pub(super) fn link(linker: &mut Linker<Host>, component: &Component) -> wasmtime::Result<()> {
     let compiler = linker.engine().clone();
     let number = number_of("wasi:sockets", "*")?;
+    // Interfaces use each other's resources under the same names; the one that comes first is the owner.
+    let mut owned: Vec<ResourceType> = Vec::new();
     for (name, item) in component.component_type().imports(&compiler) {
         let ComponentItem::ComponentInstance(interface) = item.ty else { continue };
-        if !name.starts_with(PACKAGE) {
-            continue;
-        }
-        let mut instance = linker.instance(name)?;
+        let mut sockets = name.starts_with(PACKAGE).then(|| linker.instance(name)).transpose()?;
         for (export, item) in interface.exports(&compiler) {
-            match item.ty {
-                ComponentItem::Resource(_) => resource(&mut instance, number, export)?,
-                ComponentItem::ComponentFunc(_) => function(&mut instance, number, name, export)?,
+            match (item.ty, &mut sockets) {
+                (ComponentItem::Resource(ty), _) if owned.contains(&ty) => {}
+                (ComponentItem::Resource(ty), sockets) => {
+                    owned.push(ty);
+                    if let Some(instance) = sockets {
+                        resource(instance, number, export)?;
+                    }
+                }
+                (ComponentItem::ComponentFunc(_), Some(instance)) => {
+                    function(instance, number, name, export)?
+                }
                 _ => {}
             }
         }
@@ -53,7 +60,13 @@ fn function(
     name: &str,
 ) -> wasmtime::Result<()> {
     let called = format!("{interface}#{name}");
-    instance.func_new(name, move |mut store: StoreContextMut<'_, Host>, ty, _, results| {
+    instance.func_new(name, move |mut store: StoreContextMut<'_, Host>, ty, arguments, results| {
+        // A borrowed handle must be given back before the call ends.
+        for argument in arguments {
+            if let Val::Resource(handle) = argument {
+                handle.resource_drop(&mut store)?;
+            }
+        }
         let answer = answer(&ty);
         let spoken = (called.clone(), format!("{answer:?}"));
         let network = gate(store.as_context_mut(), number, spoken, |host, _| match answer {
