@@ -79,7 +79,7 @@ pub(super) struct RunArgs {
     /// Environment variable; may be repeated. Nothing is inherited
     #[arg(long, value_name = "K=V", value_parser = super::deploy::secrets::parse)]
     env: Vec<metanode_types::workload::EnvVar>,
-    /// Level that the run must reach: contained; for a module also pinned
+    /// Level that the run must reach: contained; for a module also pinned, reproduced, replayed
     #[arg(long, default_value = "contained", value_name = "LEVEL")]
     level: CageLevel,
     /// Write the cage report to this file
@@ -118,7 +118,7 @@ fn cage(session: &Session, args: &RunArgs) -> Done<u8> {
     let live = session.form == Form::Text;
     let ended = match source(args)? {
         Source::Module(path) => {
-            check_level(args.level, CageLevel::Pinned)?;
+            check_level(args.level, CageLevel::Replayed)?;
             wasm::run(args, &path, &scratch, live)?
         }
         Source::Root { root, argv, env, cwd } => {

@@ -2,7 +2,7 @@
 //! ledger. Refuses to fill a gap: a digest that was not measured makes the run one that failed in its cage.
 
 use metanode_cage::{Exit, Report};
-use metanode_types::cage_report::{CageReport, ExitStatus};
+use metanode_types::cage_report::{CageReport, ExitStatus, WitnessRoot};
 use metanode_types::hash::sha256;
 use metanode_types::ids;
 use metanode_types::level::CageLevel;
@@ -68,6 +68,11 @@ fn wasm_report(native: CageReport, report: &Report, dir: &CageDir) -> Result<Cag
             stdout: outcome.stdout.digest,
             stderr: outcome.stderr.digest,
             output: Some(ids::Digest(outcome.tree.0)),
+            witness: Some(WitnessRoot {
+                root: ids::Digest(outcome.witness_root.0),
+                entries: outcome.witness_entries,
+                bytes: outcome.witness_bytes,
+            }),
             fuel: Some(outcome.fuel_used),
             ..native
         }),

@@ -24,7 +24,7 @@ pub(super) fn run(args: &RunArgs, module: &Path, scratch: &Scratch, live: bool) 
         stdin: None,
         cpu_milli: args.cpu.into(),
         output_bytes: Limits::default().output_bytes,
-        level: CageLevel::Pinned,
+        level: args.level.max(CageLevel::Pinned),
         witness: None,
         witness_bytes: WITNESS_BYTES,
         spec: WasmSpec {
