@@ -93,7 +93,9 @@ fn exit_status(exit: &Exit) -> ExitStatus {
         Exit::Signal(signal) => ExitStatus::Signal(*signal),
         Exit::Timeout => ExitStatus::Timeout,
         Exit::Oom => ExitStatus::OutOfMemory,
-        Exit::LaunchError(reason) | Exit::NoVerdict(reason) => ExitStatus::CageFailed(ShortText::new(reason.as_str())),
+        Exit::LaunchError(reason) | Exit::NoVerdict(reason) => {
+            ExitStatus::CageFailed(ShortText::new(reason.as_str()))
+        }
     }
 }
 
