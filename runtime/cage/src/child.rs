@@ -120,7 +120,7 @@ impl Child<'_> {
             .map_err(|e| Error::launch(format!("enter the working directory {}", self.spec.cwd), e))?;
         walls::rlimits(&self.spec.limits, go.memory_cgroup, &mut barriers)?;
         if pinned {
-            walls::same_rlimits()?;
+            walls::same_rlimits(&self.spec.limits)?;
         }
 
         let (program, witness) = Program::new(self.spec, self.entry)?;

@@ -69,10 +69,15 @@ pub(crate) fn rlimits(limits: &Limits, memory_cgroup: bool, barriers: &mut Barri
     Ok(())
 }
 
+/// Private writable memory that a pinned program may map, in terms of what it may use: wide enough for thread stacks and
+/// arenas that are never touched, and the same whether a memory cgroup counts what is used or not.
+const DATA_PER_MEMORY: u64 = 8;
+
 /// The limits that [`rlimits`] leaves to the launcher's user, which a pinned program must not see: it can ask for them,
 /// and the one on the stack decides where mappings begin. Fails for a user who may not have this much.
-pub(crate) fn same_rlimits() -> Result<(), Error> {
+pub(crate) fn same_rlimits(limits: &Limits) -> Result<(), Error> {
     let rows = [
+        (libc::RLIMIT_DATA, limits.memory_bytes.saturating_mul(DATA_PER_MEMORY)),
         (libc::RLIMIT_STACK, 8 << 20),
         (libc::RLIMIT_AS, libc::RLIM_INFINITY),
         (libc::RLIMIT_CPU, libc::RLIM_INFINITY),
