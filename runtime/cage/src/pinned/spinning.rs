@@ -27,8 +27,14 @@ pub(super) struct Burn {
     next: Option<Instant>,
 }
 
+/// Instructions that the first examination of a task looks at; each further one looks at four times as many.
+const FIRST_STEPS: u64 = 256;
+
+/// The instruction that makes a call.
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
 /// A stop at which there is nothing to do but to ask for the state of the task.
-const NOTHING: i32 = libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f;
+pub(super) const NOTHING: i32 = libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f;
 
 /// Clock ticks that a task has spent in user space.
 fn user_ticks(tid: i32) -> u64 {
@@ -69,11 +75,12 @@ impl Supervisor {
         let fail = |e| Stop::broken("examine a task", &e);
         ptrace::interrupt(tid).map_err(fail)?;
         let status = self.await_stop(tid)?;
-        if !libc::WIFSTOPPED(status) || status >> 8 != NOTHING >> 8 {
-            // It stopped by itself first; the interruption comes with its next stop, and means nothing then.
-            return Ok(Some(status));
+        if status != NOTHING {
+            return self.settle(tid, status).map(Some);
         }
-        match examine(&mut Stopped { tid }, STEPS).map_err(fail)? {
+        // A spin is short as a rule, and one that is not may wait: work that is none costs little to look at.
+        let steps = STEPS.min(FIRST_STEPS << (2 * (self.burn.examinations - 1).min(8)));
+        match examine(&mut Stopped { tid }, steps).map_err(fail)? {
             Examination::Spinning(spin) => {
                 self.park(id, Wait { spin: Some(spin), ..Wait::default() })?;
                 Ok(Some(NOTHING))
@@ -84,5 +91,31 @@ impl Supervisor {
             }
             Examination::Stopped(status) => Ok(Some(status)),
         }
+    }
+
+    /// The task stopped by itself before it was interrupted. The interruption is still to come, as soon as it goes on,
+    /// and the kernel would give up or cut short the call at whose entry it may stand: a difference that the program
+    /// could see. So the call is left, the interruption taken, and the call made again.
+    fn settle(&mut self, tid: i32, status: i32) -> Result<i32, Stop> {
+        let fail = |e| Stop::broken("take an interruption", &e);
+        if !libc::WIFSTOPPED(status) || status >> 16 != libc::PTRACE_EVENT_SECCOMP {
+            return Ok(status);
+        }
+        let mut registers = ptrace::registers(tid).map_err(fail)?;
+        let mut instruction = [0; 2];
+        let before = registers.rip.wrapping_sub(2);
+        match ptrace::read_memory(tid, before, &mut instruction) {
+            Ok(2) if instruction == SYSCALL => {}
+            _ => return Ok(status),
+        }
+        (registers.rip, registers.rax, registers.orig_rax) = (before, registers.orig_rax, u64::MAX);
+        ptrace::set_registers(tid, &registers).map_err(fail)?;
+        ptrace::resume(tid, 0).map_err(fail)?;
+        let status = self.await_stop(tid)?;
+        if status != NOTHING {
+            return Ok(status);
+        }
+        ptrace::resume(tid, 0).map_err(fail)?;
+        self.await_stop(tid)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::calls;
 use super::random::{Purpose, Stream};
-use super::spinning::Burn;
+use super::spinning::{Burn, NOTHING};
 use super::task::{Call, Process, ProcessId, SpaceId, State, Task, TaskId, Woken};
 use super::{Stop, Supervisor};
 use crate::sys::{self, ptrace};
@@ -126,8 +126,8 @@ impl Supervisor {
             return Err(Stop::Killed);
         }
         let Some(id) = self.by_tid.get(&tid).copied() else { return Ok(None) };
-        // Alone, or inside the kernel: nobody waits for it, or it will come out.
-        if self.tasks.len() < 2 || self.task(id).inside {
+        // Alone, without a timer that could free it, or inside the kernel: nobody waits for it, or it will come out.
+        if (self.tasks.len() < 2 && self.next_timer().is_none()) || self.task(id).inside {
             return Ok(None);
         }
         self.burning(id)
@@ -136,11 +136,18 @@ impl Supervisor {
     /// Lets the task run to its next event. A trapped call, if that was it.
     pub(super) fn go(&mut self, id: TaskId) -> Result<Option<Call>, Stop> {
         let task = self.task_mut(id);
-        let (tid, signal) = (task.tid, std::mem::take(&mut task.signal));
+        let (tid, mut signal) = (task.tid, std::mem::take(&mut task.signal));
         self.burn = Burn::default();
-        ptrace::resume(tid, signal).map_err(|e| Stop::broken("resume a task", &e))?;
-        let status = self.await_stop(tid)?;
-        self.event(id, status)
+        loop {
+            ptrace::resume(tid, signal).map_err(|e| Stop::broken("resume a task", &e))?;
+            let status = self.await_stop(tid)?;
+            // An interruption that came too late is nothing of the program's: it must not count in its turn.
+            if status == NOTHING && self.task(id).state == State::Ready {
+                signal = 0;
+                continue;
+            }
+            return self.event(id, status);
+        }
     }
 
     /// Has the kernel make the call at whose entry the task stands, with `call`'s arguments, and gives the result.
