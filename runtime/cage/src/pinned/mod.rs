@@ -26,6 +26,7 @@ mod stops;
 mod subject;
 pub(crate) mod task;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -145,6 +146,8 @@ pub(crate) struct Supervisor {
     init: i32,
     /// How long the running task has burned.
     burn: spinning::Burn,
+    /// Errno of a failure that is the supervisor's, found while a call was handled (0: none).
+    short: Cell<i32>,
     /// State of the call classes.
     pub(crate) classes: calls::Classes,
 }
@@ -193,6 +196,7 @@ impl Supervisor {
             progress,
             init,
             burn: spinning::Burn::default(),
+            short: Cell::new(0),
             classes: calls::Classes::default(),
         }
     }
@@ -258,7 +262,15 @@ impl Supervisor {
             task.moved = 0;
         }
         self.task_mut(id).rewound = false;
-        match calls::dispatch(self, id, &call)? {
+        let outcome = calls::dispatch(self, id, &call)?;
+        match self.short.take() {
+            0 => {}
+            errno => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                return Err(Stop::broken("copy a descriptor of the program", &error));
+            }
+        }
+        match outcome {
             Outcome::Return(value) => self.finish(id, &call, value, true),
             Outcome::Done(value) => self.finish(id, &call, value, false),
             Outcome::Native => {
@@ -325,7 +337,14 @@ impl Supervisor {
     /// The supervisor's copy of a descriptor of the task's process.
     pub(crate) fn descriptor(&self, id: TaskId, fd: i32) -> Result<OwnedFd, i64> {
         let pidfd = self.process(id).pidfd.as_fd();
-        sys::ptrace::pidfd_getfd(pidfd, fd).map_err(|e| -i64::from(e.raw_os_error().unwrap_or(libc::EBADF)))
+        sys::ptrace::pidfd_getfd(pidfd, fd).map_err(|e| {
+            let errno = e.raw_os_error().unwrap_or(libc::EBADF);
+            if errno != libc::EBADF {
+                // Our own shortage, of which the program must not hear: the run cannot go on.
+                self.short.set(errno);
+            }
+            -i64::from(errno)
+        })
     }
 
     /// Settings of the run.

@@ -93,6 +93,7 @@ impl Session {
         let (control, init) = (copy(&cage.control)?, copy(&cage.pidfd)?);
         let shared = Arc::clone(&progress);
         let init_pid = cage.pid;
+        sys::raise_descriptor_limit(); // one copy for every descriptor that a parked task waits for
         sys::interruptible_by(libc::SIGUSR1).map_err(fail("prepare to interrupt the tracer"))?;
         let trace = move || {
             shared.tracer.store(sys::thread_id(), Ordering::Release);
