@@ -114,7 +114,7 @@ impl Child<'_> {
             (Root::Dir { .. }, Some(tree)) => Lower::Prepared(tree),
             (Root::Dir { path }, None) => Lower::Path(c_string(path.as_os_str().as_encoded_bytes())?),
         };
-        let upper = mounts::build(lower, &self.spec.limits, &mut barriers)?;
+        let upper = mounts::build(lower, self.spec, &mut barriers)?;
         sys::umask(0o022);
         std::env::set_current_dir(&self.spec.cwd)
             .map_err(|e| Error::launch(format!("enter the working directory {}", self.spec.cwd), e))?;

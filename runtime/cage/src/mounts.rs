@@ -10,12 +10,15 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use crate::pinned::tree::HIDDEN;
 use crate::report::Barriers;
-use crate::spec::Limits;
+use crate::spec::{CageSpec, Level};
 use crate::{Error, procfs, sys};
 
 /// Device nodes a program may see, bound from the host one by one.
 const DEVICES: &[&CStr] = &[c"null", c"zero", c"full", c"random", c"urandom", c"tty"];
+/// Those whose bytes a pinned cage takes from its seed.
+const RANDOM: &[&CStr] = &[c"random", c"urandom"];
 /// Links in `/dev` that programs expect.
 const LINKS: &[(&CStr, &CStr)] = &[
     (c"/proc/self/fd", c"fd"),
@@ -23,6 +26,9 @@ const LINKS: &[(&CStr, &CStr)] = &[
     (c"/proc/self/fd/1", c"stdout"),
     (c"/proc/self/fd/2", c"stderr"),
 ];
+/// Bounds of the texts of `/proc` that a pinned cage has open.
+const HIDDEN_BYTES: u64 = 16 << 20;
+const HIDDEN_FILES: u64 = 4096;
 /// Where the new tree may be assembled: any directory that exists will do, since only this namespace sees it.
 const STAGES: &[&CStr] = &[c"/tmp", c"/run", c"/mnt", c"/var"];
 /// Top-level names that are mount points of the cage; they are never part of its output.
@@ -41,7 +47,11 @@ pub(crate) enum Lower {
 }
 
 /// Builds the tree, makes it the root, and returns the directory that receives every write to it.
-pub(crate) fn build(lower: Lower, limits: &Limits, barriers: &mut Barriers) -> Result<OwnedFd, Error> {
+///
+/// For a pinned cage the random devices are empty files, which the supervisor answers for, and `/dev` holds a directory
+/// with a name that cannot be guessed, in which it puts what stands for files of `/proc`.
+pub(crate) fn build(lower: Lower, spec: &CageSpec, barriers: &mut Barriers) -> Result<OwnedFd, Error> {
+    let (limits, pinned) = (&spec.limits, spec.level == Level::Pinned);
     let at = |step: &str, r: io::Result<OwnedFd>| r.map_err(|e| Error::launch(step, e));
     sys::make_mounts_private().map_err(|e| Error::launch("make mounts private", e))?;
     barriers.installed("mount_namespace", "private copy, propagation off");
@@ -58,7 +68,7 @@ pub(crate) fn build(lower: Lower, limits: &Limits, barriers: &mut Barriers) -> R
     let upper =
         at("open the overlay's upper directory", sys::openat(scratch.as_raw_fd(), c"u", libc::O_DIRECTORY))?;
 
-    let root = root_mount(lower, &scratch, stage, barriers)?;
+    let root = root_mount(lower, &scratch, stage, pinned, barriers)?;
     for name in MOUNT_POINTS {
         step("create a mount point", mount_point(root.as_raw_fd(), name))?;
     }
@@ -67,7 +77,7 @@ pub(crate) fn build(lower: Lower, limits: &Limits, barriers: &mut Barriers) -> R
         .installed("tmpfs_limits", format!("{} bytes, {} inodes", limits.tmpfs_bytes, limits.tmpfs_inodes));
     let blank = at("open the empty directory", sys::openat(scratch.as_raw_fd(), c"e", libc::O_PATH))?;
     procfs::mount(root.as_fd(), blank.as_fd(), barriers)?;
-    devices(&root, &scratch)?;
+    devices(&root, &scratch, pinned)?;
     barriers.installed("dev_minimal", "null zero full random urandom tty");
 
     step("enter the new root", sys::fchdir(root.as_fd()))?;
@@ -122,11 +132,12 @@ fn root_mount(
     lower: Option<OwnedFd>,
     scratch: &OwnedFd,
     stage: &CStr,
+    pinned: bool,
     barriers: &mut Barriers,
 ) -> Result<OwnedFd, Error> {
     let dir = scratch.as_raw_fd();
     let mount = match lower {
-        Some(tree) => overlay(tree, dir, stage, barriers)?,
+        Some(tree) => overlay(tree, dir, stage, pinned, barriers)?,
         None => {
             barriers.installed("root_read_only", "no image: an empty tmpfs");
             sys::clone_tree(dir, c"u", false).map_err(|e| Error::launch("make the empty root", e))?
@@ -136,7 +147,13 @@ fn root_mount(
     sys::openat(dir, c"m", libc::O_DIRECTORY | libc::O_PATH).map_err(|e| Error::launch("open the root", e))
 }
 
-fn overlay(tree: OwnedFd, dir: i32, stage: &CStr, barriers: &mut Barriers) -> Result<OwnedFd, Error> {
+fn overlay(
+    tree: OwnedFd,
+    dir: i32,
+    stage: &CStr,
+    pinned: bool,
+    barriers: &mut Barriers,
+) -> Result<OwnedFd, Error> {
     step("attach the lower tree", sys::attach(tree.as_fd(), dir, c"l"))?;
     let below = |name: &str| {
         let path = format!("{}/{name}", stage.to_string_lossy());
@@ -148,6 +165,10 @@ fn overlay(tree: OwnedFd, dir: i32, stage: &CStr, barriers: &mut Barriers) -> Re
         sys::fsconfig(fs.as_fd(), c"upperdir", Some(&below("u")))?;
         sys::fsconfig(fs.as_fd(), c"workdir", Some(&below("w")))?;
         sys::fsconfig(fs.as_fd(), c"userxattr", None)?;
+        if pinned {
+            // Inode numbers that stay when the kernel forgets a directory and meets it again.
+            sys::fsconfig(fs.as_fd(), c"xino", Some(c"on"))?;
+        }
         sys::fsmount(fs.as_fd(), HARD)
     };
     let mount = make().map_err(|e| Error::launch("mount the overlay", e))?;
@@ -178,7 +199,7 @@ fn bind(from: i32, source: &CStr, to: i32, target: &CStr) -> io::Result<()> {
 }
 
 /// `/dev`: a tiny tmpfs with the allowed nodes bound into it, read-only once it is complete.
-fn devices(root: &OwnedFd, scratch: &OwnedFd) -> Result<(), Error> {
+fn devices(root: &OwnedFd, scratch: &OwnedFd, pinned: bool) -> Result<(), Error> {
     let make = || -> io::Result<()> {
         let dev = tmpfs(64 << 10, 64, HARD | libc::MOUNT_ATTR_NOEXEC)?;
         sys::attach(dev.as_fd(), root.as_raw_fd(), c"dev")?;
@@ -186,6 +207,9 @@ fn devices(root: &OwnedFd, scratch: &OwnedFd) -> Result<(), Error> {
         sys::fchdir(dev.as_fd())?;
         for name in DEVICES {
             sys::create_file(dir, name)?;
+            if pinned && RANDOM.contains(name) {
+                continue;
+            }
             let source = CString::new([b"/dev/", name.to_bytes()].concat()).expect("names hold no NUL");
             sys::bind_path(&source, name)?;
         }
@@ -193,9 +217,30 @@ fn devices(root: &OwnedFd, scratch: &OwnedFd) -> Result<(), Error> {
             sys::symlinkat(target, dir, name)?;
         }
         sys::mkdirat(dir, c"shm", 0o1777)?;
+        let hidden = if pinned { Some(hidden(dir)?) } else { None };
         // The nodes too: their inodes are the host's, and whoever may write to one may otherwise change its times.
         sys::set_mount(dev.as_fd(), libc::MOUNT_ATTR_RDONLY, None, true)?;
+        if let Some(name) = hidden {
+            sys::attach(hidden_files()?.as_fd(), dir, &name)?;
+        }
         bind(scratch.as_raw_fd(), c"shm", dir, c"shm")
     };
     step("build /dev", make())
+}
+
+/// Makes the supervisor's own directory below `/dev`; its name.
+fn hidden(dev: i32) -> io::Result<CString> {
+    let mut bytes = [0; 16];
+    sys::host_random(&mut bytes)?;
+    let name = CString::new(format!("{HIDDEN}{}", sys::hex(&bytes))).expect("digits hold no NUL");
+    sys::mkdirat(dev, &name, 0o711)?;
+    Ok(name)
+}
+
+/// What is mounted on it: it can be entered by whoever knows the name, and listed by nobody.
+fn hidden_files() -> io::Result<OwnedFd> {
+    let files = tmpfs(HIDDEN_BYTES, HIDDEN_FILES, HARD | libc::MOUNT_ATTR_NOEXEC)?;
+    sys::fchdir(files.as_fd())?;
+    sys::chmod_here(0o711)?;
+    Ok(files)
 }

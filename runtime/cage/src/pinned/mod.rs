@@ -13,6 +13,7 @@ pub(crate) mod clock;
 mod exits;
 pub(crate) mod instructions;
 pub(crate) mod memory;
+mod paths;
 pub(crate) mod random;
 mod schedule;
 pub(crate) mod session;
@@ -25,6 +26,7 @@ mod stops;
 #[cfg(test)]
 mod subject;
 pub(crate) mod task;
+pub(crate) mod tree;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +39,7 @@ use crate::sys;
 use crate::witness::{Event, Recorder};
 use clock::Clock;
 use task::{Call, Process, ProcessId, SpaceId, State, Task, TaskId, Wait, Woken};
+use tree::Tree;
 
 /// Trapped calls after which a task that could go on lets the others have their turn.
 const QUANTUM: u32 = 50;
@@ -112,6 +115,8 @@ pub(crate) struct Settings {
     pub epoch_ms: u64,
     /// What `uname` and `gethostname` say.
     pub hostname: String,
+    /// Bytes and inodes that the file systems are said to have.
+    pub disk: [u64; 2],
 }
 
 /// A pinned run.
@@ -150,6 +155,10 @@ pub(crate) struct Supervisor {
     short: Cell<i32>,
     /// State of the call classes.
     pub(crate) classes: calls::Classes,
+    /// The cage's files, once there is a program.
+    tree: Option<Tree>,
+    /// When processes began, on the monotonic clock.
+    births: BTreeMap<ProcessId, u64>,
 }
 
 /// What a finished run leaves.
@@ -198,6 +207,8 @@ impl Supervisor {
             burn: spinning::Burn::default(),
             short: Cell::new(0),
             classes: calls::Classes::default(),
+            tree: None,
+            births: BTreeMap::new(),
         }
     }
 
@@ -345,6 +356,51 @@ impl Supervisor {
             }
             -i64::from(errno)
         })
+    }
+
+    /// What is known of the cage's files.
+    pub(crate) fn tree(&self) -> Option<&Tree> {
+        self.tree.as_ref()
+    }
+
+    /// The same, to note something.
+    pub(crate) fn tree_mut(&mut self) -> Option<&mut Tree> {
+        self.tree.as_mut()
+    }
+
+    /// The living processes, in order of creation.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
+        self.processes.iter().map(|(id, process)| (*id, process))
+    }
+
+    /// How many processes there have been.
+    pub(crate) fn processes_made(&self) -> u32 {
+        self.next_process
+    }
+
+    /// `R`, `S` or `T`: whether a process runs, waits, is stopped.
+    pub(crate) fn process_letter(&self, id: ProcessId) -> char {
+        if self.processes.get(&id).is_some_and(|process| process.stopped) {
+            return 'T';
+        }
+        let runs = self.tasks.values().any(|task| task.process == id && task.state == State::Ready);
+        if runs { 'R' } else { 'S' }
+    }
+
+    /// When a process began, on the monotonic clock.
+    pub(crate) fn began(&self, id: ProcessId) -> u64 {
+        self.births.get(&id).copied().unwrap_or_default()
+    }
+
+    fn note_birth(&mut self, id: TaskId) {
+        let (process, now) = (self.task(id).process, self.clock.monotonic());
+        self.births.entry(process).or_insert(now);
+    }
+
+    /// Changes the result of the call at whose exit the task stands.
+    pub(crate) fn set_result(&mut self, id: TaskId, result: i64) -> Result<(), Stop> {
+        self.task_mut(id).registers.rax = result as u64;
+        self.write_registers(id)
     }
 
     /// Settings of the run.

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Instruction = 1,
     /// The bytes that the kernel gives every execution.
     Execution = 2,
+    /// Names of the machine itself.
+    Machine = 3,
 }
 
 /// One stream.

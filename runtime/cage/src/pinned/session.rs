@@ -86,8 +86,12 @@ impl Session {
         for (stream, source) in streams.iter_mut().zip(output) {
             stream.attach(source).map_err(fail("read the output"))?;
         }
-        let settings =
-            Settings { seed: spec.seed_bytes()?, epoch_ms: spec.epoch_ms, hostname: spec.hostname.clone() };
+        let settings = Settings {
+            seed: spec.seed_bytes()?,
+            epoch_ms: spec.epoch_ms,
+            hostname: spec.hostname.clone(),
+            disk: [spec.limits.tmpfs_bytes, spec.limits.tmpfs_inodes],
+        };
         let progress = Arc::new(Progress::default());
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(fail("copy a descriptor of the cage"));
         let (control, init) = (copy(&cage.control)?, copy(&cage.pidfd)?);

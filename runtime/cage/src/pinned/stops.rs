@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use super::calls;
 use super::random::{Purpose, Stream};
 use super::spinning::{Burn, NOTHING};
+use super::tree::Tree;
 use super::task::{Call, Process, ProcessId, SpaceId, State, Task, TaskId, Woken};
 use super::{Stop, Supervisor};
 use crate::sys::{self, ptrace};
@@ -38,7 +39,9 @@ impl Supervisor {
         }
         let process = self.add_process(pid, None, None)?;
         let space = self.new_space();
-        self.add_task(pid, process, space)?;
+        let first = self.add_task(pid, process, space)?;
+        self.note_birth(first);
+        self.tree = Some(Tree::open(pid, self.clock.epoch()).map_err(fail("look at the cage's files"))?);
         go().map_err(fail("say go"))
     }
 
@@ -253,6 +256,8 @@ impl Supervisor {
             task.rewound = false;
             if task.call != Some(call) {
                 task.call = None; // a handler ran in between and made a call of its own
+            } else if task.woken == Woken::Signal {
+                task.woken = Woken::Ready; // what was pending has been delivered on the way here
             }
         }
         Ok(call)

@@ -5,6 +5,7 @@
 //! as borrowed and come out as owned, all close-on-exec.
 
 mod files;
+mod lookup;
 mod mounts;
 mod process;
 pub(crate) mod ptrace;
@@ -13,6 +14,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub(crate) use files::*;
+pub(crate) use lookup::*;
 pub(crate) use mounts::*;
 pub(crate) use process::*;
 pub(crate) use ptrace::{interruptible_by, is_exiting, signal_thread, thread_id};

@@ -9,8 +9,11 @@ pub(crate) mod futex;
 mod identity;
 mod locks;
 mod mapping;
+mod listing;
 mod metadata;
+mod names;
 mod process;
+mod procfs;
 mod random;
 mod readiness;
 mod signals;
@@ -31,6 +34,10 @@ pub(crate) struct Classes {
     pub(super) data: Vec<Vec<u8>>,
     /// The code of every address space.
     pub(super) code: mapping::Code,
+    /// Directory listings that are being read.
+    lists: listing::Lists,
+    /// Opens that take more than one attempt.
+    openings: files::Openings,
 }
 
 impl Classes {
@@ -91,6 +98,9 @@ fn interrupted(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome
     if matches!(call.number, libc::SYS_nanosleep | libc::SYS_clock_nanosleep) {
         return sleep::interrupted(cage, id, call);
     }
+    if matches!(call.number, libc::SYS_open | libc::SYS_openat | libc::SYS_creat) {
+        return files::interrupted(cage, id, call);
+    }
     Ok(cage.execute(id, call)?.map_or(Outcome::Gone, Outcome::Done))
 }
 
@@ -101,6 +111,7 @@ pub(super) fn executed_as_is(cage: &mut Supervisor, id: TaskId, call: &Call) -> 
 
 /// A task was made by another.
 pub(super) fn born(cage: &mut Supervisor, parent: TaskId, child: TaskId) -> Result<(), Stop> {
+    cage.note_birth(child);
     mapping::born(cage, parent, child)
 }
 

@@ -64,6 +64,9 @@ fn read(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop>
         Ok(list) => list,
         Err(errno) => return Ok(Outcome::Return(errno)),
     };
+    if let Some(outcome) = super::random::device(cage, id, &fd, &list) {
+        return Ok(outcome);
+    }
     if !ready(&fd, libc::POLLIN) {
         return Ok(if flags(&fd) & libc::O_NONBLOCK != 0 { err(libc::EAGAIN) } else { block(fd, libc::POLLIN) });
     }

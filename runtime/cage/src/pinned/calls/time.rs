@@ -7,7 +7,7 @@ use crate::pinned::task::{Call, TaskId};
 /// Resolution of every clock.
 const RESOLUTION_NS: u64 = 1;
 /// Bytes of memory that `sysinfo` tells.
-const MEMORY: u64 = 4 << 30;
+pub(super) const MEMORY: u64 = 4 << 30;
 
 pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
     let tid = cage.tid(id);
