@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::mounts::Lower;
 use crate::report::Barriers;
 use crate::spec::{CageSpec, Level, Root};
-use crate::{Entry, Error, mounts, seccomp, sys, walls};
+use crate::{Entry, Error, mounts, netns, seccomp, sys, walls};
 
 /// Where the status pipe and the control socket sit in the init's table.
 const STATUS: i32 = 3;
@@ -104,6 +104,9 @@ impl Child<'_> {
         let filter = seccomp::compile(seccomp::Level::Contained)?;
         let traps = if pinned { Some(seccomp::compile(seccomp::Level::Pinned)?) } else { None };
         walls::identity(&self.spec.hostname, &mut barriers)?;
+        if pinned {
+            self.prepare_network()?;
+        }
         let (go, tree) = self.wait_for_go()?;
         sys::become_user(0, 0, go.range).map_err(|e| Error::launch("become root of the namespace", e))?;
         self.tie_to_parent(&mut barriers)?;
@@ -114,7 +117,9 @@ impl Child<'_> {
             (Root::Dir { .. }, Some(tree)) => Lower::Prepared(tree),
             (Root::Dir { path }, None) => Lower::Path(c_string(path.as_os_str().as_encoded_bytes())?),
         };
-        let upper = mounts::build(lower, self.spec, &mut barriers)?;
+        let named = netns::endpoints(&self.spec.net).unwrap_or_default(); // checked with the specification
+        let hosts = named.iter().any(|e| e.named).then(|| netns::hosts(&named));
+        let upper = mounts::build(lower, self.spec, hosts.as_deref(), &mut barriers)?;
         sys::umask(0o022);
         std::env::set_current_dir(&self.spec.cwd)
             .map_err(|e| Error::launch(format!("enter the working directory {}", self.spec.cwd), e))?;
@@ -149,6 +154,16 @@ impl Child<'_> {
         barriers.installed("seccomp", detail);
         announce(&barriers, upper)?;
         start(program, Some((&filter, &traps)))
+    }
+
+    /// Makes the sockets through which the supervisor looks after the network, and hands them over in order.
+    fn prepare_network(&self) -> Result<(), Error> {
+        let fail = |e| Error::launch("prepare the network of a pinned cage", e);
+        let list = netns::endpoints(&self.spec.net).map_err(|why| fail(io::Error::other(why)))?;
+        for socket in netns::prepare(&list).map_err(fail)? {
+            sys::send(self.control.as_fd(), b"socket", Some(socket.as_fd())).map_err(fail)?;
+        }
+        Ok(())
     }
 
     /// Waits for the maps; the root tree comes along when the supervisor could prepare it.

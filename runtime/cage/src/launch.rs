@@ -49,6 +49,8 @@ pub(crate) struct Running {
     pub barriers: Barriers,
     /// Pid of the program, which waits to be traced, and where it tells whether it could be executed.
     pub traced: Option<(i32, OwnedFd)>,
+    /// Sockets inside a pinned cage: the probe, then a listener for every endpoint.
+    pub sockets: Vec<OwnedFd>,
 }
 
 /// The supervisor's ends while the launch is under way.
@@ -103,6 +105,9 @@ pub(crate) fn launch(
         if !pinned {
             await_program(&ends.status)?;
         }
+        let wanted = if pinned { 1 + spec.net.len() } else { 0 };
+        let sockets = (0..wanted).map(|_| take_socket(&ends)).collect::<Result<Vec<_>, _>>();
+        let sockets = sockets.or_else(|e| await_program(&ends.status).and(Err(e)))?;
         let (walls, upper) = read_barriers(&ends).or_else(|e| await_program(&ends.status).and(Err(e)))?;
         barriers.list.extend(walls.list);
         barriers.weaker.extend(walls.weaker);
@@ -110,7 +115,7 @@ pub(crate) fn launch(
         let Ends { control, status, stdin, stdout, stderr } = ends;
         let pidfd = pidfd.try_clone().map_err(|e| Error::launch("keep the cage's descriptor", e))?;
         let traced = program.map(|program| (program, status));
-        Ok(Running { pid, pidfd, control, stdin, stdout, stderr, upper, user_namespace, barriers, traced })
+        Ok(Running { pid, pidfd, control, stdin, stdout, stderr, upper, user_namespace, barriers, traced, sockets })
     };
     finish().inspect_err(|_| {
         let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL, None);
@@ -251,6 +256,13 @@ fn note_limits(slot: Option<&Slot>, barriers: &mut Barriers) {
             );
         }
     }
+}
+
+/// Takes the next socket that the first process has made.
+fn take_socket(ends: &Ends) -> Result<OwnedFd, Error> {
+    let fail = |e| Error::launch("take over the network of the cage", e);
+    let (_, socket) = sys::receive(ends.control.as_fd(), &mut [0; 16]).map_err(fail)?;
+    socket.ok_or_else(|| fail(io::Error::other("the first process ended without a word")))
 }
 
 /// Takes the list of walls and the upper directory. They were sent before the program started, so they are

@@ -24,6 +24,7 @@ pub mod health;
 mod launch;
 mod logs;
 mod mounts;
+mod netns;
 mod output;
 mod pinned;
 mod procfs;

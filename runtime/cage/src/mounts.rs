@@ -50,7 +50,12 @@ pub(crate) enum Lower {
 ///
 /// For a pinned cage the random devices are empty files, which the supervisor answers for, and `/dev` holds a directory
 /// with a name that cannot be guessed, in which it puts what stands for files of `/proc`.
-pub(crate) fn build(lower: Lower, spec: &CageSpec, barriers: &mut Barriers) -> Result<OwnedFd, Error> {
+pub(crate) fn build(
+    lower: Lower,
+    spec: &CageSpec,
+    hosts: Option<&str>,
+    barriers: &mut Barriers,
+) -> Result<OwnedFd, Error> {
     let (limits, pinned) = (&spec.limits, spec.level == Level::Pinned);
     let at = |step: &str, r: io::Result<OwnedFd>| r.map_err(|e| Error::launch(step, e));
     sys::make_mounts_private().map_err(|e| Error::launch("make mounts private", e))?;
@@ -75,6 +80,9 @@ pub(crate) fn build(lower: Lower, spec: &CageSpec, barriers: &mut Barriers) -> R
     scratch_directories(&scratch, &root)?;
     barriers
         .installed("tmpfs_limits", format!("{} bytes, {} inodes", limits.tmpfs_bytes, limits.tmpfs_inodes));
+    if let Some(hosts) = hosts {
+        step("name the hosts outside", name_hosts(&scratch, &root, hosts))?;
+    }
     let blank = at("open the empty directory", sys::openat(scratch.as_raw_fd(), c"e", libc::O_PATH))?;
     procfs::mount(root.as_fd(), blank.as_fd(), barriers)?;
     devices(&root, &scratch, pinned)?;
@@ -191,6 +199,20 @@ fn scratch_directories(scratch: &OwnedFd, root: &OwnedFd) -> Result<(), Error> {
         step("mount a scratch directory", bind(scratch.as_raw_fd(), name, root.as_raw_fd(), name))?;
     }
     Ok(())
+}
+
+/// Covers the image's `/etc/hosts`; without one the program is not told names, and must use addresses.
+fn name_hosts(scratch: &OwnedFd, root: &OwnedFd, text: &str) -> io::Result<()> {
+    let is = |path: &CStr, kind| {
+        sys::lstatat(root.as_raw_fd(), path).is_ok_and(|st| st.st_mode & libc::S_IFMT == kind)
+    };
+    if !is(c"etc", libc::S_IFDIR) || !is(c"etc/hosts", libc::S_IFREG) {
+        return Ok(());
+    }
+    sys::create_file(scratch.as_raw_fd(), c"hosts")?;
+    let file = sys::openat(scratch.as_raw_fd(), c"hosts", libc::O_WRONLY)?;
+    io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes())?;
+    bind(scratch.as_raw_fd(), c"hosts", root.as_raw_fd(), c"etc/hosts")
 }
 
 /// Mounts a copy of `from/source` on `to/target`.

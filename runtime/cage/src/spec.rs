@@ -247,6 +247,7 @@ impl CageSpec {
                 check_path(field, path)?;
             }
         }
+        crate::netns::endpoints(&self.net).map_err(|why| bad("net", why))?;
         let pinned_only = self.witness.is_some() || self.replay.is_some() || !self.net.is_empty();
         if self.level == Level::Contained && pinned_only {
             return Err(bad("level", "witness, replay and net need level `pinned`"));

@@ -19,6 +19,7 @@ use crate::report::{Barriers, Disk, Exit, Report, Usage, Verdict};
 use crate::spec::{CageSpec, Level};
 use crate::usage::USAGE_FILE;
 use crate::watch::{Output, Watch};
+use crate::witness::InputKind;
 use crate::{Entry, Error, cpu, sys};
 
 /// Grace between SIGTERM and SIGKILL when the stop request names none.
@@ -91,7 +92,9 @@ fn run(
     let mut record = None;
     let mut streams = None;
     let pinned = spec.level == Level::Pinned;
-    let bytes = match read_input(pinned, &input, spec.limits.memory_bytes) {
+    let bytes = match spec.replay.as_deref().map(recorded_input).unwrap_or_else(|| {
+        read_input(pinned, &input, spec.limits.memory_bytes)
+    }) {
         Ok(bytes) => bytes,
         Err(error) => return Ok(ledger.failed(spec, &error)),
     };
@@ -122,6 +125,12 @@ fn run(
         (Err(error), ..) => Ok(ledger.failed(spec, &error)),
         (Ok(_), ..) => unreachable!("a successful launch has written its record"),
     }
+}
+
+/// Standard input as a witness has it.
+fn recorded_input(path: &Path) -> Result<Vec<u8>, Error> {
+    let stdin = session::recorded(path)?.into_iter().filter(|input| input.kind == InputKind::Stdin);
+    Ok(stdin.flat_map(|input| input.bytes).collect())
 }
 
 /// All of standard input, for a run that must know it before it starts.

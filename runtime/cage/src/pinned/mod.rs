@@ -38,6 +38,7 @@ use crate::logs::Stream;
 use crate::sys;
 use crate::witness::{Event, Recorder};
 use clock::Clock;
+use stops::inner_pid;
 use task::{Call, Process, ProcessId, SpaceId, State, Task, TaskId, Wait, Woken};
 use tree::Tree;
 
@@ -212,6 +213,11 @@ impl Supervisor {
         }
     }
 
+    /// Gives it the sockets that were made inside the cage, and the world.
+    pub(crate) fn connect(&mut self, sockets: Vec<OwnedFd>, outside: calls::outside::Outside) {
+        self.classes.take_over(sockets, outside);
+    }
+
     /// Runs the program `pid`, which waits for `go`, to its end.
     pub(crate) fn run(
         mut self,
@@ -220,6 +226,7 @@ impl Supervisor {
     ) -> (Finished, [Stream; 2]) {
         let status = self.begin(pid, go).and_then(|()| self.drive());
         self.pump();
+        self.close_outside();
         let weaker = self.classes.weaknesses();
         (Finished { status, weaker, logical_ns: self.clock.now(), recorder: self.recorder }, self.streams)
     }
@@ -318,6 +325,11 @@ impl Supervisor {
         let event =
             Event { task: id.0, number: call.number as u32, args, result, clock_ns: self.clock.now(), data };
         self.recorder.event(&event).map_err(|e| Stop::broken("record an event", &e))
+    }
+
+    /// Adds to the trace that the world outside was asked.
+    pub(crate) fn record_outside(&mut self, asked: &Call) -> Result<(), Stop> {
+        self.record(TaskId(0), asked, 0, &[])
     }
 
     /// Bytes that go into the trace with the call being handled.

@@ -46,6 +46,7 @@ impl Supervisor {
             let deadlines = self.parked().into_iter().filter_map(|id| self.task(id).wait.as_ref()?.deadline);
             let timers = self.next_timer();
             match deadlines.chain(timers).min() {
+                Some(deadline) if self.listens_outside() && self.await_outside(Some(deadline))? => {}
                 Some(deadline) => self.clock.advance_to(deadline),
                 None => self.nothing_left()?,
             }
@@ -62,7 +63,7 @@ impl Supervisor {
     }
 
     fn nothing_left(&mut self) -> Result<(), Stop> {
-        if self.await_outside()? {
+        if self.await_outside(None)? {
             return Ok(());
         }
         let waiting: Vec<String> = self
@@ -101,6 +102,7 @@ impl Supervisor {
         if parked.is_empty() {
             return Ok(());
         }
+        self.settle()?;
         let ready = self.ready_descriptors(&parked)?;
         let any = std::mem::take(&mut self.any_dirty);
         let now = self.clock.now();

@@ -7,16 +7,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
+use super::calls::outside::Outside;
 use super::{Finished, Progress, Settings, Supervisor};
 use crate::launch::Running;
 use crate::logs::Stream;
 use crate::report::Report;
 use crate::spec::CageSpec;
-use crate::witness::{Input, InputKind, Outcome, Recorder, RunHeader};
+use crate::witness::{
+    Input, InputKind, Outcome, OwnedInput, Recorder, RunHeader, Witness, WitnessError,
+};
 use crate::{Error, cpu, sys};
 
 /// Version of what the supervisor shows to programs: raised whenever a program could tell the difference.
@@ -36,6 +40,13 @@ fn fail(step: &'static str) -> impl FnOnce(io::Error) -> Error {
 /// Standard input of a pinned run: all of it, in memory, so that it is the same file whatever it came from.
 pub(crate) fn input(bytes: &[u8]) -> Result<OwnedFd, Error> {
     sys::sealed_file(c"stdin", bytes).map_err(fail("prepare standard input"))
+}
+
+/// The inputs of a witness that is to be replayed.
+pub(crate) fn recorded(path: &Path) -> Result<Vec<OwnedInput>, Error> {
+    let refused = |e: WitnessError| Error::launch("read the witness to replay", io::Error::other(e));
+    let witness = Witness::open(path).map_err(refused)?;
+    witness.inputs().collect::<Result<_, _>>().map_err(refused)
 }
 
 /// Everything needed to run again.
@@ -68,7 +79,7 @@ impl Session {
     /// Starts the tracer for a cage whose program waits for it.
     pub(crate) fn start(
         spec: &CageSpec,
-        cage: &Running,
+        cage: &mut Running,
         stdin: &[u8],
         mut streams: [Stream; 2],
         output: [OwnedFd; 2],
@@ -76,6 +87,10 @@ impl Session {
         let Some((program, _)) = cage.traced else {
             return Err(Error::launch("trace the program", io::Error::other("nothing waits to be traced")));
         };
+        let inputs = spec.replay.as_deref().map(recorded).transpose()?;
+        let outside = Outside::new(&spec.net, inputs)
+            .map_err(|why| Error::launch("prepare the connections outside", io::Error::other(why)))?;
+        let sockets = std::mem::take(&mut cage.sockets);
         let file = spec.witness.as_ref().map(File::create).transpose().map_err(fail("create the witness"))?;
         let mut recorder =
             Recorder::new(&header(spec)?, file, spec.witness_bytes).map_err(fail("begin the witness"))?;
@@ -101,7 +116,8 @@ impl Session {
         sys::interruptible_by(libc::SIGUSR1).map_err(fail("prepare to interrupt the tracer"))?;
         let trace = move || {
             shared.tracer.store(sys::thread_id(), Ordering::Release);
-            let supervisor = Supervisor::new(settings, streams, recorder, shared, init_pid);
+            let mut supervisor = Supervisor::new(settings, streams, recorder, shared, init_pid);
+            supervisor.connect(sockets, outside);
             let finished = supervisor.run(program, || sys::send(control.as_fd(), b"go", None));
             if finished.0.status.is_err() {
                 let _ = sys::pidfd_signal(init.as_fd(), libc::SIGKILL, None); // it may have ended already

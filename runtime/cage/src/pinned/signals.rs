@@ -113,7 +113,10 @@ impl Supervisor {
             return Ok(());
         }
         let tid = self.tid(id);
-        let info = ptrace::signal_info(tid).map_err(|e| Stop::broken("read a signal", &e))?;
+        let mut info = ptrace::signal_info(tid).map_err(|e| Stop::broken("read a signal", &e))?;
+        if self.complete_expiry(id, &mut info) {
+            ptrace::set_signal_info(tid, &info).map_err(|e| Stop::broken("complete a signal", &e))?;
+        }
         let event = super::task::Call { number: 0x8000_0000 | i64::from(signal), args: [0; 6] };
         let code = (info[1] as u32).to_le_bytes(); // si_code; what follows may hold host addresses of nothing
         self.record(id, &event, 0, &[&code])?;
@@ -135,7 +138,8 @@ impl Supervisor {
         let mut registers = ptrace::registers(tid).map_err(|e| Stop::broken("read registers", &e))?;
         registers.rip += 2;
         registers.orig_rax = call.number as u64;
-        registers.rax = RESTART_IF_ASKED as u64;
+        let moved = self.task(id).moved;
+        registers.rax = if moved > 0 { moved } else { RESTART_IF_ASKED as u64 };
         self.task_mut(id).registers = registers;
         self.write_registers(id)
     }

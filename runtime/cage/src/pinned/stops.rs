@@ -193,8 +193,9 @@ impl Supervisor {
         let own = task.call.expect("a task leaves a call that it is in");
         let executed = matches!(own.number, libc::SYS_execve | libc::SYS_execveat) && registers.rax == 0;
         task.registers = registers;
-        if own.args != now.args && !executed {
+        if own != now && !executed {
             own.place(&mut task.registers);
+            task.registers.orig_rax = own.number as u64; // what a restart would make
             self.write_registers(id)?;
         }
         Ok(registers.rax as i64)

@@ -4,18 +4,22 @@
 //! refuses to decide anything. Invariant: no wrapper keeps a pointer after it returns, and descriptors go in
 //! as borrowed and come out as owned, all close-on-exec.
 
+mod descriptors;
 mod files;
 mod lookup;
 mod mounts;
+mod netlink;
 mod process;
 pub(crate) mod ptrace;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+pub(crate) use descriptors::*;
 pub(crate) use files::*;
 pub(crate) use lookup::*;
 pub(crate) use mounts::*;
+pub(crate) use netlink::*;
 pub(crate) use process::*;
 pub(crate) use ptrace::{interruptible_by, is_exiting, signal_thread, thread_id};
 

@@ -4,6 +4,7 @@
 //! blocked, again whenever what it waits for may have come; it decides by what the program did, never by the host's
 //! time, load or order of events.
 
+mod descriptor_timers;
 mod files;
 pub(crate) mod futex;
 mod identity;
@@ -11,7 +12,11 @@ mod locks;
 mod mapping;
 mod listing;
 mod metadata;
+mod moving;
 mod names;
+mod options;
+pub(super) mod outside;
+mod posix_timers;
 mod process;
 mod procfs;
 mod random;
@@ -19,6 +24,7 @@ mod readiness;
 mod signals;
 mod sleep;
 mod sockets;
+mod settle;
 mod streams;
 mod time;
 mod timers;
@@ -38,12 +44,29 @@ pub(crate) struct Classes {
     lists: listing::Lists,
     /// Opens that take more than one attempt.
     openings: files::Openings,
+    /// Every signal that some signal descriptor shows.
+    signal_descriptors: u64,
+    /// Sockets of the network that exist inside the cage.
+    network: settle::Network,
+    /// Sockets (by number) whose buffers the program has sized itself.
+    chosen_sizes: std::collections::BTreeSet<u64>,
+    /// Connections to the world.
+    outside: outside::Outside,
+    /// Armed timers.
+    timers: timers::Timers,
 }
 
 impl Classes {
     /// What the run did that its level does not fully cover.
     pub(super) fn weaknesses(&self) -> Vec<String> {
         self.code.weaknesses()
+    }
+
+    /// Takes over the sockets that the first process made inside the cage: the probe, then the listeners.
+    pub(super) fn take_over(&mut self, sockets: Vec<std::os::fd::OwnedFd>, outside: outside::Outside) {
+        let mut sockets = sockets.into_iter();
+        self.network.probe = sockets.next();
+        self.outside = outside.with_listeners(sockets.collect());
     }
 }
 
@@ -117,11 +140,14 @@ pub(super) fn born(cage: &mut Supervisor, parent: TaskId, child: TaskId) -> Resu
 
 /// A process has executed a program.
 pub(super) fn executed(cage: &mut Supervisor, id: TaskId) -> Result<(), Stop> {
+    let process = cage.task(id).process;
+    timers::executed(cage, process);
     mapping::executed(cage, id)
 }
 
 /// A process has ended.
-pub(super) fn process_ended(_cage: &mut Supervisor, _process: ProcessId) -> Result<(), Stop> {
+pub(super) fn process_ended(cage: &mut Supervisor, process: ProcessId) -> Result<(), Stop> {
+    timers::process_ended(cage, process);
     Ok(())
 }
 

@@ -1,132 +1,284 @@
 //! Reads and writes that may have to wait for somebody.
 //!
-//! The supervisor moves the bytes itself, through its own copy of the descriptor and without waiting, so they go into
-//! the trace and a call that would block parks its task instead. A regular file never blocks; its reads go the same
-//! way.
+//! Bytes of pipes and small reads of files pass through the supervisor, which moves them without waiting through its
+//! own copy of the descriptor; a call that would wait parks its task. Sockets, and whatever depends on who calls
+//! (signal descriptors, SIGPIPE), are left to the kernel in a form that does not wait. A file never waits.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use super::{Outcome, Stop, Supervisor, err};
-use crate::pinned::memory;
-use crate::pinned::task::{Call, TaskId, Wait, Watched};
+use super::moving::{self, Buffers, Kind, PIECE, Stream};
+use super::{Outcome, Stop, Supervisor, err, sockets};
+use crate::pinned::task::{Call, TaskId, Woken};
 use crate::sys;
 
-/// Most bytes moved by one call, as the kernel's own bound.
-const MOST: u64 = 16 << 20;
+const EAGAIN: i64 = -(libc::EAGAIN as i64);
+/// Longest read of a file that passes through the supervisor; longer ones the kernel makes.
+const SMALL: u64 = 64 << 10;
 
 pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
     match call.number {
         libc::SYS_read | libc::SYS_readv => read(cage, id, call),
         libc::SYS_write | libc::SYS_writev => write(cage, id, call),
+        libc::SYS_preadv2 | libc::SYS_pwritev2 => at_offset(cage, id, call),
+        libc::SYS_sendfile => sendfile(cage, id, call),
+        libc::SYS_splice => spliced(cage, id, call, [0, 2], 5),
+        libc::SYS_tee => spliced(cage, id, call, [0, 1], 3),
+        libc::SYS_vmsplice => spliced(cage, id, call, [0, 0], 3),
         _ => Err(super::unmodelled(call)),
     }
 }
 
 /// The buffers of a call: one, or a vector.
-fn buffers(cage: &Supervisor, id: TaskId, call: &Call) -> Result<Vec<(u64, u64)>, i64> {
+fn buffers(cage: &Supervisor, id: TaskId, call: &Call) -> Result<Buffers, i64> {
     let [_, address, length, ..] = call.args;
     if matches!(call.number, libc::SYS_read | libc::SYS_write) {
-        return Ok(vec![(address, length.min(MOST))]);
+        return Ok(moving::one_buffer(address, length));
     }
-    if length > 1024 {
-        return Err(-i64::from(libc::EINVAL));
-    }
-    let raw = memory::read(cage.tid(id), address, length as usize * 16)?;
-    let word = |part: &[u8]| u64::from_le_bytes(part.try_into().expect("eight bytes"));
-    let mut left = MOST;
-    let list = raw.chunks_exact(16).map(|entry| {
-        let length = word(&entry[8..]).min(left);
-        left -= length;
-        (word(&entry[..8]), length)
-    });
-    Ok(list.collect())
+    moving::vector(cage.tid(id), address, length)
 }
 
-fn flags(fd: &OwnedFd) -> i32 {
-    sys::descriptor_flags(fd.as_raw_fd()).unwrap_or(0)
-}
-
-fn block(fd: OwnedFd, events: i16) -> Outcome {
-    Outcome::Block(Wait { descriptors: vec![Watched { fd, events }], ..Wait::default() })
-}
-
-fn ready(fd: &OwnedFd, events: i16) -> bool {
-    let mut one = [libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 }];
-    sys::poll(&mut one, Some(0)).unwrap_or(true)
+fn parts(cage: &Supervisor, id: TaskId, call: &Call) -> Result<(Stream, Buffers), i64> {
+    Ok((Stream::of(cage, id, call.int(0))?, buffers(cage, id, call)?))
 }
 
 fn read(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
-    let fd = match cage.descriptor(id, call.int(0)) {
-        Ok(fd) => fd,
+    let (stream, list) = match parts(cage, id, call) {
+        Ok(parts) => parts,
         Err(errno) => return Ok(Outcome::Return(errno)),
     };
-    let list = match buffers(cage, id, call) {
-        Ok(list) => list,
-        Err(errno) => return Ok(Outcome::Return(errno)),
-    };
-    if let Some(outcome) = super::random::device(cage, id, &fd, &list) {
+    if let Some(outcome) = super::random::device(cage, id, &stream.fd, &list) {
         return Ok(outcome);
     }
-    if !ready(&fd, libc::POLLIN) {
-        return Ok(if flags(&fd) & libc::O_NONBLOCK != 0 { err(libc::EAGAIN) } else { block(fd, libc::POLLIN) });
+    let total = moving::total(&list);
+    match stream.kind {
+        Kind::Socket if total > 0 => return sockets::read(cage, id, call, stream, &list),
+        Kind::File if total > SMALL => return read_by_kernel(cage, id, call, &list),
+        Kind::Other if cage.reads_in_task(&stream) => return read_in_task(cage, id, call, stream, &list),
+        _ => {}
     }
-    let total: u64 = list.iter().map(|(_, length)| length).sum();
-    let mut bytes = vec![0; total as usize];
-    let got = match sys::read(std::os::fd::AsFd::as_fd(&fd), &mut bytes) {
+    if total > 0 && stream.kind != Kind::File && !stream.ready(libc::POLLIN) {
+        return Ok(if stream.impatient() { err(libc::EAGAIN) } else { stream.wait(libc::POLLIN, None) });
+    }
+    let mut bytes = vec![0; total.min(PIECE) as usize];
+    let got = match sys::read_now(stream.fd.as_fd(), &mut bytes) {
         Ok(got) => got,
+        // A file whose pages are not in memory.
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock && stream.kind == Kind::File => {
+            return read_by_kernel(cage, id, call, &list);
+        }
         Err(e) => return Ok(err(e.raw_os_error().unwrap_or(libc::EIO))),
     };
     bytes.truncate(got);
-    let mut rest = &bytes[..];
-    for (address, length) in list {
-        let (now, later) = rest.split_at(rest.len().min(length as usize));
-        if let Err(errno) = memory::write(cage.tid(id), address, now) {
-            return Ok(Outcome::Return(errno));
-        }
-        rest = later;
+    if let Err(errno) = moving::scatter(cage.tid(id), &list, &bytes) {
+        return Ok(Outcome::Return(errno));
     }
     cage.note(bytes);
     Ok(Outcome::Return(got as i64))
 }
 
-fn write(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
-    let fd = match cage.descriptor(id, call.int(0)) {
-        Ok(fd) => fd,
-        Err(errno) => return Ok(Outcome::Return(errno)),
-    };
-    let list = match buffers(cage, id, call) {
-        Ok(list) => list,
-        Err(errno) => return Ok(Outcome::Return(errno)),
-    };
-    let mut bytes = Vec::new();
-    for (address, length) in list {
-        match memory::read(cage.tid(id), address, length as usize) {
-            Ok(part) => bytes.extend_from_slice(&part),
-            Err(errno) => return Ok(Outcome::Return(errno)),
+/// A read that cannot wait, made by the kernel.
+fn read_by_kernel(cage: &mut Supervisor, id: TaskId, call: &Call, list: &Buffers) -> Result<Outcome, Stop> {
+    let Some(got) = cage.execute(id, call)? else { return Ok(Outcome::Gone) };
+    moving::note_moved(cage, id, list, got.max(0) as u64);
+    Ok(Outcome::Done(got))
+}
+
+/// A read whose result depends on who reads: signal descriptors.
+fn read_in_task(
+    cage: &mut Supervisor,
+    id: TaskId,
+    call: &Call,
+    stream: Stream,
+    list: &Buffers,
+) -> Result<Outcome, Stop> {
+    let got = Stream::without_waiting(&[&stream], || cage.execute(id, call))?;
+    match got {
+        None => Ok(Outcome::Gone),
+        Some(EAGAIN) if !stream.impatient() => {
+            cage.rewind(id)?;
+            Ok(super::signals::wait_readable(&stream))
+        }
+        Some(got) => {
+            moving::note_moved(cage, id, list, got.max(0) as u64);
+            Ok(Outcome::Done(got))
         }
     }
-    let moved = cage.task(id).moved as usize;
-    if !ready(&fd, libc::POLLOUT) {
-        return Ok(if flags(&fd) & libc::O_NONBLOCK != 0 && moved == 0 {
-            err(libc::EAGAIN)
+}
+
+fn write(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let (stream, list) = match parts(cage, id, call) {
+        Ok(parts) => parts,
+        Err(errno) => return Ok(Outcome::Return(errno)),
+    };
+    let total = moving::total(&list);
+    match stream.kind {
+        Kind::Socket => return sockets::write(cage, id, call, stream, &list),
+        // Charged to the cage, and with the limits of the task.
+        Kind::File => {
+            moving::note_moved(cage, id, &list, total);
+            return super::executed_as_is(cage, id, call);
+        }
+        Kind::Other => return write_other(cage, id, call, stream, &list),
+        Kind::Pipe => {}
+    }
+    let mut moved = cage.task(id).moved;
+    while moved < total {
+        if !stream.ready(libc::POLLOUT) {
+            cage.pump(); // it may be the cage's own output
+            if !stream.ready(libc::POLLOUT) {
+                break;
+            }
+        }
+        let piece = match moving::gather(cage.tid(id), &moving::rest(&list, moved), PIECE) {
+            Ok(piece) => piece,
+            Err(errno) if moved == 0 => return Ok(Outcome::Return(errno)),
+            Err(_) => break,
+        };
+        match sys::write_now(&stream.fd, &piece) {
+            Ok(done) => moved += done as u64,
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => break,
+            Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
+                return broken_pipe(cage, id, call, &list, moved);
+            }
+            Err(e) => return Ok(err(e.raw_os_error().unwrap_or(libc::EIO))),
+        }
+    }
+    cage.pump();
+    cage.task_mut(id).moved = moved;
+    if moved < total && !stream.impatient() {
+        return Ok(stream.wait(libc::POLLOUT, None));
+    }
+    if moved == 0 && total > 0 {
+        return Ok(err(libc::EAGAIN));
+    }
+    moving::note_moved(cage, id, &list, moved);
+    Ok(Outcome::Return(moved as i64))
+}
+
+/// Nobody reads any more: the kernel tells the task so itself, with its signal.
+fn broken_pipe(
+    cage: &mut Supervisor,
+    id: TaskId,
+    call: &Call,
+    list: &Buffers,
+    moved: u64,
+) -> Result<Outcome, Stop> {
+    let (address, _) = moving::rest(list, moved).first().copied().unwrap_or((0, 0));
+    let Some(result) = cage.execute_as(id, libc::SYS_write, [call.args[0], address, 1, 0, 0, 0])? else {
+        return Ok(Outcome::Gone);
+    };
+    cage.stir(true);
+    cage.set_result(id, if moved > 0 { moved as i64 } else { result })
+}
+
+/// Devices take what they are given; a counter may be full.
+fn write_other(
+    cage: &mut Supervisor,
+    id: TaskId,
+    call: &Call,
+    stream: Stream,
+    list: &Buffers,
+) -> Result<Outcome, Stop> {
+    moving::note_moved(cage, id, list, moving::total(list));
+    let done = Stream::without_waiting(&[&stream], || cage.execute(id, call))?;
+    match done {
+        None => Ok(Outcome::Gone),
+        Some(EAGAIN) if !stream.impatient() => {
+            cage.classes.data.clear();
+            cage.rewind(id)?;
+            // A counter that has room for one, but not for what is added, looks ready.
+            let full = !stream.ready(libc::POLLOUT);
+            Ok(if full { stream.wait(libc::POLLOUT, None) } else { moving::look_again(cage) })
+        }
+        Some(done) => Ok(Outcome::Done(done)),
+    }
+}
+
+/// `preadv2` and `pwritev2`: at no offset they are `readv` and `writev`, else nothing waits.
+fn at_offset(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let reads = call.number == libc::SYS_preadv2;
+    if call.args[3] as i64 == -1 {
+        if call.args[5] & libc::RWF_NOWAIT as u64 != 0 {
+            return super::executed_as_is(cage, id, call);
+        }
+        let number = if reads { libc::SYS_readv } else { libc::SYS_writev };
+        return handle(cage, id, &Call { number, args: call.args });
+    }
+    let list = moving::vector(cage.tid(id), call.args[1], call.args[2]);
+    let Some(done) = cage.execute(id, call)? else { return Ok(Outcome::Gone) };
+    if let Ok(list) = list {
+        moving::note_moved(cage, id, &list, done.max(0) as u64);
+    }
+    Ok(Outcome::Done(done))
+}
+
+fn sendfile(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let both =
+        Stream::of(cage, id, call.int(0)).and_then(|out| Ok((out, Stream::of(cage, id, call.int(1))?)));
+    let (out, from) = match both {
+        Ok(both) => both,
+        Err(errno) => return Ok(Outcome::Return(errno)),
+    };
+    let (moved, count) = (cage.task(id).moved, call.args[3]);
+    let mut now = *call;
+    now.args[3] = count - moved.min(count);
+    cage.settle()?;
+    let done = Stream::without_waiting(&[&out, &from], || cage.execute(id, &now))?;
+    cage.pump();
+    let Some(done) = done else { return Ok(Outcome::Gone) };
+    let moved = moved + done.max(0) as u64;
+    cage.task_mut(id).moved = moved;
+    let more = done > 0 && moved < count && out.kind != Kind::File;
+    if !out.impatient() && (done == EAGAIN || more) {
+        cage.rewind(id)?;
+        let stuck = done == EAGAIN && out.ready(libc::POLLOUT);
+        return Ok(if stuck && !from.ready(libc::POLLIN) {
+            from.wait(libc::POLLIN, None)
+        } else if stuck {
+            moving::look_again(cage)
         } else {
-            block(fd, libc::POLLOUT)
+            out.wait(libc::POLLOUT, None)
         });
     }
-    let done = match sys::write_now(&fd, &bytes[moved..]) {
-        Ok(done) => done,
-        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(block(fd, libc::POLLOUT)),
-        Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
-            sys::kill(cage.tid(id), libc::SIGPIPE);
-            return Ok(err(libc::EPIPE));
-        }
-        Err(e) => return Ok(err(e.raw_os_error().unwrap_or(libc::EIO))),
+    cage.set_result(id, if moved > 0 { moved as i64 } else { done })
+}
+
+/// `splice`, `tee` and `vmsplice`: made by the kernel, told not to wait.
+fn spliced(
+    cage: &mut Supervisor,
+    id: TaskId,
+    call: &Call,
+    [from, to]: [usize; 2],
+    flags: usize,
+) -> Result<Outcome, Stop> {
+    let both =
+        Stream::of(cage, id, call.int(from)).and_then(|a| Ok((a, Stream::of(cage, id, call.int(to))?)));
+    let (from, to) = match both {
+        Ok(both) => both,
+        Err(errno) => return Ok(Outcome::Return(errno)),
     };
-    cage.task_mut(id).moved += done as u64;
+    let asked = call.args[flags] & u64::from(libc::SPLICE_F_NONBLOCK) != 0;
+    let mut now = *call;
+    now.args[flags] |= u64::from(libc::SPLICE_F_NONBLOCK);
+    cage.settle()?;
+    let done = Stream::without_waiting(&[&from, &to], || cage.execute(id, &now))?;
     cage.pump();
-    if moved + done < bytes.len() && flags(&fd) & libc::O_NONBLOCK == 0 {
-        return Ok(block(fd, libc::POLLOUT));
+    match done {
+        None => Ok(Outcome::Gone),
+        Some(EAGAIN) if !asked => {
+            cage.rewind(id)?;
+            let vm = call.number == libc::SYS_vmsplice;
+            Ok(if !vm && !from.ready(libc::POLLIN) {
+                from.wait(libc::POLLIN, None)
+            } else if !to.ready(libc::POLLOUT) {
+                to.wait(libc::POLLOUT, None)
+            } else if vm && !from.ready(libc::POLLIN) && from.flags() & libc::O_ACCMODE == libc::O_RDONLY {
+                from.wait(libc::POLLIN, None)
+            } else {
+                debug_assert_ne!(cage.task(id).woken, Woken::Signal, "signals are handled before");
+                moving::look_again(cage)
+            })
+        }
+        Some(done) => Ok(Outcome::Done(done)),
     }
-    cage.note(bytes);
-    Ok(Outcome::Return((moved + done) as i64))
 }

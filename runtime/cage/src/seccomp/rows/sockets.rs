@@ -27,8 +27,11 @@ const TCP_CC_INFO: u64 = 26;
 const SO_MEMINFO: u64 = 55;
 const SO_NETNS_COOKIE: u64 = 71;
 
-/// Options that make the host's time visible, or that make a call wait by it.
+/// Options that make the host's time visible, that make a call wait by it, or that keep the kernel from tuning buffers
+/// by it.
 const TIMED_OPTIONS: &[u64] = &[
+    libc::SO_SNDBUF as u64,
+    libc::SO_RCVBUF as u64,
     libc::SO_LINGER as u64,
     libc::TCP_USER_TIMEOUT as u64,
     libc::SO_RCVTIMEO as u64,
