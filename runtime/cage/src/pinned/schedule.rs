@@ -102,7 +102,7 @@ impl Supervisor {
         if parked.is_empty() {
             return Ok(());
         }
-        self.settle()?;
+        self.settle_network()?;
         let ready = self.ready_descriptors(&parked)?;
         let any = std::mem::take(&mut self.any_dirty);
         let now = self.clock.now();

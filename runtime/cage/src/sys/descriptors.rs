@@ -8,22 +8,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{check, own};
 
-/// `fstat(2)`.
-pub(crate) fn fstat(fd: BorrowedFd<'_>) -> io::Result<libc::stat> {
-    // SAFETY: an all-zero `stat` is a valid value of that plain structure.
-    let mut st: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `st` is live and writable for the whole call.
-    check(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut st) }.into())?;
-    Ok(st)
-}
-
-/// Replaces the status flags of the open file description.
-pub(crate) fn set_descriptor_flags(fd: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<()> {
-    // SAFETY: plain integers only.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into())?;
-    Ok(())
-}
-
 /// Reads what is there without waiting; `WouldBlock` when that is nothing.
 pub(crate) fn read_now(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };

@@ -211,7 +211,7 @@ pub(super) fn note_moved(cage: &mut Supervisor, id: TaskId, buffers: &[(u64, u64
 
 impl Supervisor {
     /// The call has been made by the kernel, in one form or several: this is its result for the program.
-    pub(super) fn set_result(&mut self, id: TaskId, value: i64) -> Result<Outcome, Stop> {
+    pub(super) fn give_result(&mut self, id: TaskId, value: i64) -> Result<Outcome, Stop> {
         let task = self.task_mut(id);
         if task.registers.rax as i64 != value {
             task.registers.rax = value as u64;

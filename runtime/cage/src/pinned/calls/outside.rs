@@ -150,11 +150,11 @@ impl Supervisor {
         if !self.listens_outside() {
             return Ok(false);
         }
-        self.settle()?;
+        self.settle_network()?;
         let asked = Call { number: ASKED, args: [0; 6] };
         self.record_outside(&asked)?;
         if self.classes.outside.carry()? {
-            self.settle()?;
+            self.settle_network()?;
             return Ok(true);
         }
         let length = deadline.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
@@ -170,7 +170,7 @@ impl Supervisor {
         connection.open = !bytes.is_empty();
         connection.inward.extend(bytes);
         self.classes.outside.carry()?;
-        self.settle()?;
+        self.settle_network()?;
         Ok(true)
     }
 

@@ -27,7 +27,7 @@ const WRITABLE: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND;
 const URGENT: i16 = libc::POLLPRI;
 
 pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
-    cage.settle()?;
+    cage.settle_network()?;
     let terms = match Terms::of(cage, id, call) {
         Ok(terms) => terms,
         Err(errno) => return Ok(Outcome::Return(errno)),

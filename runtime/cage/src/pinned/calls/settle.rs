@@ -108,7 +108,7 @@ impl Supervisor {
     }
 
     /// Returns when everything that was sent over loopback has arrived.
-    pub(in crate::pinned) fn settle(&mut self) -> Result<(), Stop> {
+    pub(in crate::pinned) fn settle_network(&mut self) -> Result<(), Stop> {
         let Some(probe) = self.classes.network.probe.as_ref().filter(|_| self.classes.network.used) else {
             return Ok(());
         };

@@ -31,7 +31,7 @@ pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<O
     let (domain, kind) = sort(&stream);
     if networked(domain) {
         cage.adopt(&stream);
-        cage.settle()?;
+        cage.settle_network()?;
         let sends = matches!(call.number, libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg);
         if call.number == libc::SYS_listen || sends && kind == libc::SOCK_DGRAM {
             cage.choose_port(&stream);
@@ -81,7 +81,7 @@ pub(super) fn read(
     stream: Stream,
     list: &Buffers,
 ) -> Result<Outcome, Stop> {
-    cage.settle()?;
+    cage.settle_network()?;
     let now = match call.number {
         libc::SYS_read => Call { number: libc::SYS_recvfrom, args: plain(call, 0) },
         _ => Call { number: libc::SYS_preadv2, args: vectored(call) },
@@ -97,7 +97,7 @@ pub(super) fn write(
     stream: Stream,
     list: &Buffers,
 ) -> Result<Outcome, Stop> {
-    cage.settle()?;
+    cage.settle_network()?;
     let now = match call.number {
         libc::SYS_write => Call { number: libc::SYS_sendto, args: plain(call, 0) },
         _ => Call { number: libc::SYS_pwritev2, args: vectored(call) },
@@ -167,7 +167,7 @@ fn receive_as(
     }
     moving::note_moved(cage, id, list, moved.min(total));
     cage.stir(false); // there is room for whoever waits to send
-    cage.set_result(id, if moved > 0 { moved as i64 } else { got })
+    cage.give_result(id, if moved > 0 { moved as i64 } else { got })
 }
 
 fn send(
@@ -212,7 +212,7 @@ fn send_as(
     if !at_once && !late && (done == EAGAIN || more) {
         let deadline = options::deadline(cage, id, &stream, libc::SO_SNDTIMEO);
         cage.rewind(id)?;
-        cage.settle()?;
+        cage.settle_network()?;
         // The receiver of a datagram may be full although the sender has room.
         return Ok(if done == EAGAIN && stream.ready(libc::POLLOUT) {
             moving::look_again(cage)
@@ -221,7 +221,7 @@ fn send_as(
         });
     }
     moving::note_moved(cage, id, list, moved.min(total));
-    cage.set_result(id, if moved > 0 { moved as i64 } else { done })
+    cage.give_result(id, if moved > 0 { moved as i64 } else { done })
 }
 
 /// `sendmmsg` and `recvmmsg`: as many as go without waiting, at least one.
@@ -318,7 +318,7 @@ fn connect(cage: &mut Supervisor, id: TaskId, call: &Call, stream: Stream) -> Re
     }
     let made = Stream::without_waiting(&[&stream], || cage.execute(id, call))?;
     let Some(made) = made else { return Ok(Outcome::Gone) };
-    cage.settle()?;
+    cage.settle_network()?;
     if outside.is_some() {
         let reached = made == 0 || made == -i64::from(libc::EINPROGRESS);
         cage.accept_outside(&address, reached)?;

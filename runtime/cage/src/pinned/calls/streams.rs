@@ -168,7 +168,7 @@ fn broken_pipe(
         return Ok(Outcome::Gone);
     };
     cage.stir(true);
-    cage.set_result(id, if moved > 0 { moved as i64 } else { result })
+    cage.give_result(id, if moved > 0 { moved as i64 } else { result })
 }
 
 /// Devices take what they are given; a counter may be full.
@@ -222,7 +222,7 @@ fn sendfile(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, S
     let (moved, count) = (cage.task(id).moved, call.args[3]);
     let mut now = *call;
     now.args[3] = count - moved.min(count);
-    cage.settle()?;
+    cage.settle_network()?;
     let done = Stream::without_waiting(&[&out, &from], || cage.execute(id, &now))?;
     cage.pump();
     let Some(done) = done else { return Ok(Outcome::Gone) };
@@ -240,7 +240,7 @@ fn sendfile(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, S
             out.wait(libc::POLLOUT, None)
         });
     }
-    cage.set_result(id, if moved > 0 { moved as i64 } else { done })
+    cage.give_result(id, if moved > 0 { moved as i64 } else { done })
 }
 
 /// `splice`, `tee` and `vmsplice`: made by the kernel, told not to wait.
@@ -260,7 +260,7 @@ fn spliced(
     let asked = call.args[flags] & u64::from(libc::SPLICE_F_NONBLOCK) != 0;
     let mut now = *call;
     now.args[flags] |= u64::from(libc::SPLICE_F_NONBLOCK);
-    cage.settle()?;
+    cage.settle_network()?;
     let done = Stream::without_waiting(&[&from, &to], || cage.execute(id, &now))?;
     cage.pump();
     match done {
