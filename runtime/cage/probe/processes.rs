@@ -126,14 +126,14 @@ fn leaked_descriptors() -> i64 {
     (3..4096).filter(inherited).count() as i64
 }
 
-/// Whether the standard streams are pipes: a socket there could carry descriptors to the host.
-fn streams_are_pipes() -> i64 {
-    let is_pipe = |fd: i32| {
-        let mut st: libc::stat = unsafe { std::mem::zeroed() };
-        let told = unsafe { libc::fstat(fd, &raw mut st) };
-        told == 0 && st.st_mode & libc::S_IFMT == libc::S_IFIFO
-    };
-    expect((0..3).all(is_pipe))
+/// Whether no standard stream is a socket, which could carry descriptors to the host.
+fn streams_are_no_sockets() -> i64 {
+    let (mut kind, mut length) = (0i32, 4u32);
+    expect((0..3).all(|fd| {
+        let option = (libc::SOL_SOCKET, libc::SO_TYPE);
+        let r = unsafe { libc::getsockopt(fd, option.0, option.1, (&raw mut kind).cast(), &raw mut length) };
+        sys(r.into()) == -i64::from(libc::ENOTSOCK)
+    }))
 }
 
 /// Pages of this process that come from files: only those of the cage's own root.
@@ -186,7 +186,7 @@ pub(crate) const LIST: &[(&str, Attempt)] = &[
     ("processes_seen", processes_seen),
     ("kill_everything", kill_everything),
     ("leaked_descriptors", leaked_descriptors),
-    ("streams_are_pipes", streams_are_pipes),
+    ("streams_are_no_sockets", streams_are_no_sockets),
     ("foreign_mappings", foreign_mappings),
     ("environment", environment),
 ];

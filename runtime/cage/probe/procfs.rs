@@ -38,10 +38,15 @@ fn every_setting() -> i64 {
     if answers.len() < 100 { expect(false) } else { best(answers) }
 }
 
-/// Whether the process sees itself at the root of every hierarchy of groups.
+/// In how many hierarchies of groups the process does not see itself at the root.
 fn own_groups() -> i64 {
-    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    expect(!text.is_empty() && text.lines().all(|line| line.ends_with(":/")))
+    match std::fs::read_to_string("/proc/self/cgroup") {
+        Ok(text) => {
+            text.lines().filter(|line| !line.ends_with(":/")).inspect(|line| eprintln!("{line}")).count()
+                as i64
+        }
+        Err(e) => crate::answer::io_result::<()>(Err(e)),
+    }
 }
 
 /// Five sets of capabilities, all empty; no new privileges; a filter.

@@ -3,8 +3,9 @@
 //!
 //! Owns these attempts. Each does what it is allowed to do and then what must still fail.
 
-use std::ffi::CStr;
-use std::os::fd::AsRawFd;
+use std::ffi::{CStr, CString};
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd};
 
 use crate::Attempt;
 use crate::answer::{best, expect, io_result, sys};
@@ -94,24 +95,43 @@ fn real_time() -> i64 {
 fn program_in_memory() -> i64 {
     let made = call!(libc::SYS_memfd_create, c"probe".as_ptr(), 0);
     let Ok(fd) = i32::try_from(made) else { return made };
-    let path = format!("/proc/self/fd/{fd}");
-    if let Err(e) = std::fs::copy("/bin/probe", &path) {
-        return io_result::<()>(Err(e));
+    let image = match std::fs::read("/bin/probe") {
+        Ok(image) => image,
+        Err(e) => return io_result::<()>(Err(e)),
+    };
+    let written = sys(unsafe { libc::write(fd, image.as_ptr().cast(), image.len()) } as i64);
+    if written != image.len() as i64 {
+        return written.min(-1);
     }
-    own_word(&mut std::process::Command::new(path), "capabilities")
+    own_word(&format!("/proc/self/fd/{fd}"), "capabilities")
 }
 
 /// Runs another copy of this program; 0 when it says that the attempt was answered with ok:0.
-pub(crate) fn own_word(command: &mut std::process::Command, name: &str) -> i64 {
-    match command.arg(name).output() {
-        Ok(out) => expect(out.stdout == format!("RAN {name}: ok:0\n").into_bytes()),
-        Err(e) => io_result::<()>(Err(e)),
+fn own_word(program: &str, name: &str) -> i64 {
+    let (Ok(path), Ok(word)) = (CString::new(program), CString::new(name)) else { return expect(false) };
+    let argv = [path.as_ptr(), word.as_ptr(), std::ptr::null()];
+    let (mut ends, mut told, mut status) = ([0; 2], String::new(), 0);
+    unsafe {
+        libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC);
+        let child = libc::fork();
+        if child == 0 {
+            libc::dup2(ends[1], 1);
+            libc::execv(path.as_ptr(), argv.as_ptr());
+            libc::_exit(-sys(-1) as i32)
+        }
+        libc::close(ends[1]);
+        let _ = std::fs::File::from_raw_fd(ends[0]).read_to_string(&mut told);
+        libc::waitpid(child, &raw mut status, 0);
+    }
+    match libc::WEXITSTATUS(status) {
+        0 => expect(told == format!("RAN {name}: ok:0\n")),
+        errno => -i64::from(errno),
     }
 }
 
 /// Runs a file of the image that carries privileges; it must run, as whoever ran it, with none.
 fn privileged_file(path: &str) -> i64 {
-    own_word(&mut std::process::Command::new(path), "unprivileged")
+    own_word(path, "unprivileged")
 }
 
 /// Whether all user and group ids are the one user of the cage, and there are no capabilities.

@@ -67,7 +67,7 @@ fn signals_stay_inside_and_the_init_survives_them_needs_root() {
 #[test]
 fn no_descriptor_leaks_needs_root() {
     "leaked_descriptors": "how many descriptors came along" => "ok:0";
-    "streams_are_pipes": "whether a standard stream could carry descriptors" => "ok:0";
+    "streams_are_no_sockets": "whether a standard stream could carry descriptors" => "ok:0";
     "foreign_mappings": "how many mapped files are not of the cage" => "ok:0";
     "environment": "whether the environment is the specification's" => "ok:0";
     "processes_seen": "how many other processes show" => "ok:0";

@@ -69,6 +69,6 @@ fn cgroup_release_agent_needs_root() {
     "cgroup_missing": "the host's hierarchies" => "ENOENT";
     "release_agent": "the program that the kernel runs for an empty group" => "ENOENT";
     "cgroup_procs": "leave one's groups" => "ENOENT";
-    "cgroup_own_path": "whether one's groups look like the root" => "ok:0";
+    "cgroup_own_path": "in how many hierarchies one sees groups of the host" => "ok:0";
 }
 }
