@@ -62,7 +62,11 @@ int main(int argc, char **argv) {
     if (few) { memcpy(at, code + 12, 4); } else if (!both) { memcpy(at, code, sizeof code); }
     if (!both && mprotect(at, 4096, PROT_READ | PROT_EXEC)) return 98;
     puts("mapped");
-    if (few) { unsigned eax; __asm__ volatile("call *%1" : "=a"(eax) : "r"(at) : "cc", "memory"); printf("%08x\n", eax); }
+    if (few) {
+        unsigned eax;
+        __asm__ volatile("call *%1" : "=a"(eax) : "r"(at) : "cc", "memory");
+        printf("%08x\n", eax);
+    }
     return 0;
 }
 "#;

@@ -18,7 +18,6 @@ pub(crate) mod random;
 mod schedule;
 pub(crate) mod session;
 mod signals;
-#[expect(dead_code, reason = "called by `stops`, which follows")]
 pub(crate) mod spin;
 mod spinning;
 mod stopped;

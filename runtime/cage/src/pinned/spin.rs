@@ -116,11 +116,6 @@ impl Spin {
             matches!(task.read(*address, &mut buffer), Ok(n) if n == bytes.len()) && buffer == *bytes
         })
     }
-
-    /// How many bytes of memory the spin depends on.
-    pub(crate) fn watched_bytes(&self) -> usize {
-        self.cells.iter().map(|(_, bytes)| bytes.len()).sum()
-    }
 }
 
 /// Executes at most `budget` instructions of a stopped task in search of a cycle, and when there is one, at

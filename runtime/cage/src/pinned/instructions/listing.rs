@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::scan::{FileScan, Verdict};
+use super::scan::{FileScan, Finding, Verdict};
 
 /// Untrappable instructions (and what looks like them) in the executable parts of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +39,7 @@ pub fn find_instructions(path: &Path) -> io::Result<FoundInstructions> {
     if scan.bytes() == 0 {
         scan = FileScan::new(&file, 0..u64::MAX)?;
     }
-    let site = |finding: &super::Finding| {
+    let site = |finding: &Finding| {
         let (verdict, opcode) = match finding.verdict {
             Verdict::Confirmed(opcode) => ("confirmed", Some(opcode)),
             Verdict::Cleared => ("cleared", None),

@@ -45,10 +45,9 @@ use std::io;
 
 pub(crate) use emulate::{Emulated, at_trap};
 pub use listing::{FoundInstruction, FoundInstructions, find_instructions};
-pub(crate) use opcode::{Code, Opcode};
-pub(crate) use scan::{FileScan, Finding, ScanCache, Verdict};
-pub(crate) use space::{Admitted, Backing, Mapping, Refusal, Space, Weaker};
-pub(crate) use tsc::{TSC_HZ, emulate_tsc};
+pub(crate) use scan::ScanCache;
+pub(crate) use space::{Backing, Mapping, Space, Weaker};
+pub(crate) use tsc::emulate_tsc;
 
 /// What this module asks of a stopped task.
 pub(crate) trait Tracee {

@@ -13,6 +13,7 @@ pub(super) const LONGEST: usize = 15;
 
 /// An instruction whose result is not a function of the program's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "the architecture's names")]
 pub(crate) enum Opcode {
     /// Random bits.
     RdRand,

@@ -4,6 +4,8 @@ use std::arch::global_asm;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 
+use super::opcode::Opcode;
+use super::scan::{FileScan, Verdict};
 use super::*;
 use crate::pinned::subject::Subject;
 
