@@ -97,6 +97,18 @@ pub(crate) enum Why {
     TooWide,
 }
 
+impl Why {
+    /// For people.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::InCall => "it was inside a system call",
+            Self::Impure => "it executes what is not a function of its state",
+            Self::Unmodelled => "it touches memory in a way that is not modelled",
+            Self::TooWide => "its round touches too much memory",
+        }
+    }
+}
+
 /// A recognised pure spin, left in its least state.
 #[derive(Clone, Debug)]
 pub(crate) struct Spin {

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::spin::{Examination, STEPS, examine};
+use super::spin::{Examination, STEPS, Why, examine};
 use super::stopped::Stopped;
-use super::task::{TaskId, Wait};
+use super::task::{Call, TaskId, Wait};
 use super::{Stop, Supervisor};
 use crate::sys::ptrace;
 
@@ -25,7 +25,12 @@ pub(super) struct Burn {
     ticks: u64,
     examinations: u32,
     next: Option<Instant>,
+    /// Why the latest examination ended early.
+    obstacle: Option<Why>,
 }
+
+/// What the trace says a recognised spin is, as a call number; its argument is the period in instructions.
+const SPIN: i64 = 0x8002_0000;
 
 /// Instructions that the first examination of a task looks at; each further one looks at four times as many.
 const FIRST_STEPS: u64 = 256;
@@ -56,9 +61,10 @@ impl Supervisor {
         }
         if now.duration_since(since) > PATIENCE {
             return Err(Stop::Unmodelled(format!(
-                "E_SPIN_NO_PROGRESS: task {} ran for {} s without a trapped call while others waited",
+                "E_SPIN_NO_PROGRESS: task {} ran for {} s without a trapped call while others waited ({})",
                 id.0,
-                PATIENCE.as_secs()
+                PATIENCE.as_secs(),
+                self.burn.obstacle.map_or("its state does not repeat", Why::text)
             )));
         }
         if self.burn.next.is_some_and(|next| now < next) || ticks.saturating_sub(self.burn.ticks) < WORTH {
@@ -82,10 +88,14 @@ impl Supervisor {
         let steps = STEPS.min(FIRST_STEPS << (2 * (self.burn.examinations - 1).min(8)));
         match examine(&mut Stopped { tid }, steps).map_err(fail)? {
             Examination::Spinning(spin) => {
+                // Nobody else can run before this, whenever it is seen: it is an event like a call.
+                let event = Call { number: SPIN, args: [spin.period, 0, 0, 0, 0, 0] };
+                self.record(id, &event, 0, &[])?;
                 self.park(id, Wait { spin: Some(spin), ..Wait::default() })?;
                 Ok(Some(NOTHING))
             }
-            Examination::Progressing | Examination::NotRecognised(_) => {
+            found @ (Examination::Progressing | Examination::NotRecognised(_)) => {
+                self.burn.obstacle = if let Examination::NotRecognised(why) = found { Some(why) } else { None };
                 ptrace::resume(tid, 0).map_err(fail)?;
                 Ok(None)
             }
