@@ -159,7 +159,9 @@ fn a_module_that_runs_too_long_has_no_verdict_needs_root() {
     bench.job.spec.limits.fuel = u64::MAX >> 1;
     bench.job.level = CageLevel::Reproduced;
     let (report, verdict) = bench.run();
+    assert_eq!(report.exit, Exit::Timeout);
     assert!(matches!(report.verdict, Verdict::NoVerdict(_)), "{:?}", report.verdict);
+    assert!(matches!(verdict, WasmVerdict::Lost(_)), "{verdict:?}");
     assert_eq!((&report.level[..], report.downgraded.len()), ("contained", 1));
     assert_eq!(verdict.level(&report), None);
 }

@@ -31,6 +31,8 @@ const COMPILE_GRACE_MS: u64 = 30_000;
 const THREADS_MAX: u64 = 4;
 /// Longest verdict line.
 const VERDICT_BYTES_MAX: usize = 4096;
+/// What the fork returns when the guest's time is up. Its other codes are 0 (there is a verdict) and 1.
+const TIMED_OUT: i32 = 124;
 const MARK: &[u8] = b"\nmetanode-verdict: ";
 /// File name of the verdict in the cage's state directory.
 pub(crate) const VERDICT_FILE: &str = "verdict.json";
@@ -132,8 +134,12 @@ pub(super) fn contain(job: &WasmJob, module: &[u8], stdin: Vec<u8>) -> Result<(R
         reason: error.to_string(),
     };
     let mut report = supervise(&cage, entry, |_| ()).map_err(refuse)?;
+    if report.exit == Exit::Code(TIMED_OUT) {
+        report.exit = Exit::Timeout;
+    }
     let verdict = match &report.exit {
         Exit::Code(0) => listen(&job.state_dir)?,
+        Exit::Timeout => WasmVerdict::Lost("the wall-clock limit passed".to_owned()),
         exit => WasmVerdict::Lost(format!("the cage ended early: {exit:?}")),
     };
     tell(&mut report, job, &verdict);
@@ -177,7 +183,6 @@ fn tell(report: &mut Report, job: &WasmJob, verdict: &WasmVerdict) {
     };
     report.exit = exit_of(&outcome.end);
     report.verdict = match &outcome.end {
-        End::TimedOut => Verdict::NoVerdict("the wall-clock limit passed".to_owned()),
         End::NoVerdict { reason } => Verdict::NoVerdict(reason.clone()),
         End::Exited { .. } | End::Trapped { .. } => Verdict::Completed,
     };
@@ -220,7 +225,12 @@ fn speak(
     stdin: Vec<u8>,
     witness: Option<(File, u64)>,
 ) -> std::io::Result<()> {
-    let output = Output { stdout: Box::new(std::io::stdout()), stderr: Box::new(std::io::stderr()), witness };
+    let output = Output {
+        stdout: Box::new(std::io::stdout()),
+        stderr: Box::new(std::io::stderr()),
+        witness,
+        give_up: Some(|| std::process::exit(TIMED_OUT)),
+    };
     let mut verdict = match execute(spec, module, stdin, output) {
         Ok(outcome) => WasmVerdict::Ran(outcome),
         Err(error) => WasmVerdict::Refused(error.to_string().chars().take(VERDICT_BYTES_MAX / 8).collect()),

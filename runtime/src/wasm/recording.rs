@@ -66,7 +66,6 @@ pub(super) fn end(mut recorder: Recorder, outcome: &mut WasmOutcome) -> io::Resu
     let (name, code) = match &outcome.end {
         End::Exited { code } => ("exited", u64::from(*code)),
         End::Trapped { trap } => (trap.name(), 0),
-        End::TimedOut => ("timed-out", 0),
         End::NoVerdict { .. } => ("no-verdict", 0),
     };
     recorder.event(&Event {
@@ -111,7 +110,6 @@ pub(super) fn exit_of(end: &End) -> Exit {
             TrapKind::Unreachable => libc::SIGABRT,
             TrapKind::TableFault | TrapKind::BadCall | TrapKind::Other => libc::SIGILL,
         }),
-        End::TimedOut => Exit::Timeout,
         End::NoVerdict { reason } => Exit::NoVerdict(reason.clone()),
     }
 }

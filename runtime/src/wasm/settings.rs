@@ -26,8 +26,6 @@ pub(crate) fn compiler() -> wasmtime::Result<Compiler> {
         .target("x86_64-unknown-linux-gnu")?
         .consume_fuel(true)
         .operator_cost(OperatorCost { variable, ..OperatorCost::new() })
-        // Always compiled in, so that a run with a wall-clock bound executes the same code as one without.
-        .epoch_interruption(true)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .wasm_component_model(true)

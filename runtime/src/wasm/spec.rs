@@ -135,8 +135,6 @@ pub enum End {
         /// Which trap.
         trap: TrapKind,
     },
-    /// The wall-clock bound was reached; a faster host might have seen another end.
-    TimedOut,
     /// The host gave the run up; this says nothing about the module.
     NoVerdict {
         /// Why.
@@ -154,7 +152,6 @@ impl End {
             Self::Exited { code } => ExitStatus::Code(code.cast_signed()),
             Self::Trapped { trap: TrapKind::OutOfFuel } => ExitStatus::OutOfFuel,
             Self::Trapped { trap } => ExitStatus::Trap(short(trap.name())),
-            Self::TimedOut => ExitStatus::Timeout,
             Self::NoVerdict { reason } => ExitStatus::CageFailed(short(reason.as_str())),
         }
     }
@@ -208,7 +205,7 @@ impl WasmOutcome {
     /// Whether the outcome says something about the module, so that another run must give the same.
     #[must_use]
     pub fn has_verdict(&self) -> bool {
-        !matches!(self.end, End::TimedOut | End::NoVerdict { .. })
+        !matches!(self.end, End::NoVerdict { .. })
     }
 
     /// One digest over everything but the witness's file, to compare two runs.
@@ -219,7 +216,6 @@ impl WasmOutcome {
             End::Exited { code } => (0, code.to_string()),
             End::Trapped { trap } => (1, trap.name().to_owned()),
             End::NoVerdict { reason } => (2, reason.clone()),
-            End::TimedOut => (3, String::new()),
         };
         hasher.number(kind);
         hasher.field(detail.as_bytes());

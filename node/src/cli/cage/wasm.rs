@@ -57,7 +57,6 @@ pub(super) fn run(args: &RunArgs, module: &Path, scratch: &Scratch, live: bool) 
                 crate::cli::output::note(format!("note: the module trapped: {}", trap.name()));
                 Ok(TRAPPED)
             }
-            End::TimedOut => Err("the wall-clock limit passed".to_owned()),
             End::NoVerdict { reason } => Err(reason.clone()),
         },
         WasmVerdict::Refused(why) | WasmVerdict::Lost(why) => Err(why.clone()),

@@ -77,16 +77,6 @@ fn modules_that_are_no_commands_are_refused_before_they_run() {
 }
 
 #[test]
-fn a_wall_clock_bound_gives_no_verdict() {
-    let mut run = Run::new(&module("(loop (br 0))"));
-    run.spec.limits.fuel = u64::MAX / 2;
-    run.spec.limits.wall_ms = 50;
-    let outcome = run.try_go().expect("a run").outcome;
-    assert_eq!(outcome.end, End::TimedOut);
-    assert!(!outcome.has_verdict());
-}
-
-#[test]
 fn not_a_number_has_one_spelling() {
     // A quiet NaN with a payload times one keeps its payload on hardware; the cage makes it the canonical one.
     let body = format!(

@@ -263,6 +263,7 @@ impl Run {
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),
             witness: self.witness(),
+            give_up: None,
         };
         let outcome = execute(&self.spec, &self.module, self.stdin.clone(), output)?;
         assert_eq!(outcome.stdout.digest, digest_of(&stdout.0.borrow()));
