@@ -29,6 +29,7 @@ mod streams;
 mod time;
 mod timers;
 
+use super::memory;
 use super::task::{Call, ProcessId, TaskId, Woken};
 use super::{Outcome, Stop, Supervisor};
 use crate::seccomp::{self, Class};
@@ -118,6 +119,12 @@ fn interrupted(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome
     if moved > 0 {
         return Ok(Outcome::Return(moved as i64));
     }
+    if !still_pending(cage, id, call) {
+        // Another thread of the process ran first and took it: this one goes on waiting.
+        let futex = call.number == libc::SYS_futex; // which takes any other reason for a wake-up of its own
+        cage.task_mut(id).woken = if futex { Woken::Not } else { Woken::Ready };
+        return dispatch(cage, id, call);
+    }
     if matches!(call.number, libc::SYS_nanosleep | libc::SYS_clock_nanosleep) {
         return sleep::interrupted(cage, id, call);
     }
@@ -125,6 +132,17 @@ fn interrupted(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome
         return files::interrupted(cage, id, call);
     }
     Ok(cage.execute(id, call)?.map_or(Outcome::Gone, Outcome::Done))
+}
+
+/// Whether a signal that ends the call is pending for the task now.
+fn still_pending(cage: &Supervisor, id: TaskId, call: &Call) -> bool {
+    let tid = cage.tid(id);
+    let Some(found) = super::signals::signals_of(tid) else { return true };
+    let own = match call.number {
+        libc::SYS_rt_sigsuspend => memory::words::<1>(tid, call.args[0]).ok().map(|[mask]| mask),
+        _ => readiness::mask(tid, call).unwrap_or(None),
+    };
+    (found.own | found.shared) & !own.unwrap_or(found.blocked) & !found.ignored != 0
 }
 
 /// Has the kernel make the call as it is.

@@ -51,15 +51,7 @@ impl Terms {
     fn of(cage: &Supervisor, id: TaskId, call: &Call) -> Result<Self, i64> {
         let tid = cage.tid(id);
         let args = &call.args;
-        let mask = match call.number {
-            libc::SYS_ppoll => given_mask(tid, args[3], args[4])?,
-            libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => given_mask(tid, args[4], args[5])?,
-            libc::SYS_pselect6 if args[5] != 0 => {
-                let [set, size] = memory::words::<2>(tid, args[5])?;
-                given_mask(tid, set, size)?
-            }
-            _ => None,
-        };
+        let mask = mask(tid, call)?;
         if cage.task(id).woken != Woken::Not {
             return Ok(Self { at_once: false, deadline: cage.task(id).deadline, mask });
         }
@@ -97,6 +89,20 @@ impl Terms {
             signals,
             ..Wait::default()
         })
+    }
+}
+
+/// The mask of blocked signals that a call brings along.
+pub(super) fn mask(tid: i32, call: &Call) -> Result<Option<u64>, i64> {
+    let args = &call.args;
+    match call.number {
+        libc::SYS_ppoll => given_mask(tid, args[3], args[4]),
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => given_mask(tid, args[4], args[5]),
+        libc::SYS_pselect6 if args[5] != 0 => {
+            let [set, size] = memory::words::<2>(tid, args[5])?;
+            given_mask(tid, set, size)
+        }
+        _ => Ok(None),
     }
 }
 
