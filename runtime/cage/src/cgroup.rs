@@ -108,6 +108,8 @@ pub(crate) struct Slot {
     oom_kills_before: u64,
     /// CPU time that earlier cages used in these groups.
     pub cpu_before_us: u64,
+    /// Files through which this process goes back to where it came from.
+    homes: Vec<PathBuf>,
     _lock: File,
 }
 
@@ -161,7 +163,7 @@ pub(crate) fn acquire(limits: &Limits, weaker: &mut Vec<String>) -> Result<Slot,
         if !groups.iter().all(|g| drained(&g.dir)) {
             continue; // a process of an earlier cage is stuck in there: leave it alone
         }
-        let mut slot = Slot { index, groups, oom_kills_before: 0, cpu_before_us: 0, _lock: lock };
+        let mut slot = Slot { index, groups, oom_kills_before: 0, cpu_before_us: 0, homes: Vec::new(), _lock: lock };
         slot.limit(limits, weaker);
         slot.oom_kills_before = slot.oom_count();
         slot.cpu_before_us = slot.cpu_total_us().unwrap_or(0);
@@ -273,6 +275,23 @@ impl Slot {
         self.groups.iter_mut().for_each(|g| g.serves.retain(|c| *c != controller));
     }
 
+    /// Moves this process into the groups that bound memory and CPU time: it works for the cage, and what it allocates
+    /// for it (pages of files that it writes, of pipes, of sockets) is the cage's. It goes back when the slot is given
+    /// back, and is spared when memory runs out.
+    pub(crate) fn join(&mut self) -> io::Result<()> {
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let bounds = |g: &&Group| g.serves.iter().any(|c| matches!(c, Controller::Memory | Controller::Cpu));
+        let mut homes = Vec::new();
+        for group in self.groups.iter().filter(bounds) {
+            let mount = group.dir.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+            let home = own.lines().find_map(|line| home_in(line, group, mount));
+            put(group.dir.join("cgroup.procs"), 0)?;
+            homes.push(home.unwrap_or_else(|| mount.to_path_buf()).join("cgroup.procs"));
+        }
+        self.homes = homes;
+        put("/proc/self/oom_score_adj".into(), -1000)
+    }
+
     /// The files into which the cage's first process writes itself (version 1).
     pub(crate) fn task_files(&self) -> io::Result<Vec<OwnedFd>> {
         let old = self.groups.iter().filter(|g| !g.unified);
@@ -314,6 +333,25 @@ impl Slot {
         let peak = number(group.dir.join("memory.max_usage_in_bytes"));
         let _ = put(group.dir.join("memory.max_usage_in_bytes"), 0);
         peak
+    }
+}
+
+/// The directory of this process in the hierarchy of `group`, from a line of `/proc/self/cgroup`.
+fn home_in(line: &str, group: &Group, mount: &Path) -> Option<PathBuf> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (names, path) = (fields.next()?, fields.next()?);
+    let serves = |name: &str| {
+        CONTROLLERS.iter().any(|(c, n)| *n == name && group.serves.contains(c))
+    };
+    let same = if group.unified { names.is_empty() } else { names.split(',').any(serves) };
+    same.then(|| mount.join(path.trim_start_matches('/')))
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        for home in &self.homes {
+            let _ = put(home.clone(), 0); // a hierarchy that lost its group ends with this process
+        }
     }
 }
 

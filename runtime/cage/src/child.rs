@@ -123,7 +123,7 @@ impl Child<'_> {
         sys::umask(0o022);
         std::env::set_current_dir(&self.spec.cwd)
             .map_err(|e| Error::launch(format!("enter the working directory {}", self.spec.cwd), e))?;
-        walls::rlimits(&self.spec.limits, go.memory_cgroup, &mut barriers)?;
+        walls::rlimits(&self.spec.limits, go.memory_cgroup || pinned, &mut barriers)?;
         if pinned {
             walls::same_rlimits(&self.spec.limits)?;
         }

@@ -88,7 +88,7 @@ fn run(
             return Ok(ledger.failed(spec, &Error::launch("open the file for standard input", source)));
         }
     };
-    let slot = if sys::euid() == 0 { acquire(spec, &mut ledger.barriers)? } else { None };
+    let mut slot = if sys::euid() == 0 { acquire(spec, &mut ledger.barriers)? } else { None };
     let mut record = None;
     let mut streams = None;
     let pinned = spec.level == Level::Pinned;
@@ -112,6 +112,11 @@ fn run(
     });
     match (launched, record, streams) {
         (Ok(mut cage), Some(record), Some(streams)) => {
+            if let Some(slot) = slot.as_mut().filter(|_| pinned)
+                && let Err(e) = slot.join()
+            {
+                ledger.barriers.weaker(format!("what the supervisor allocates for the cage is not bounded: {e}"));
+            }
             let output = match read_output(spec, &mut cage, &bytes, streams)? {
                 Ok(output) => output,
                 Err(error) => return Ok(ledger.failed(spec, &error)),

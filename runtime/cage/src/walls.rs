@@ -43,7 +43,7 @@ pub(crate) fn identity(hostname: &str, barriers: &mut Barriers) -> Result<(), Er
     Ok(())
 }
 
-/// Resource limits of every process in the cage.
+/// Resource limits of every process in the cage. `memory_cgroup`: what is mapped is bounded elsewhere.
 pub(crate) fn rlimits(limits: &Limits, memory_cgroup: bool, barriers: &mut Barriers) -> Result<(), Error> {
     let mut rows = vec![
         (libc::RLIMIT_CORE, 0),
