@@ -142,6 +142,7 @@ fn the_network_within_a_cage_repeats() {
     assert!(line("elsewhere ('192.0.2.1', 80)").ends_with("Network is unreachable"), "{}", ran.stdout);
     assert_eq!(line("descriptor"), "descriptor b'through a passed descriptor'");
     assert_eq!(line("all"), "all b'abcd'");
+    assert!(line("eager").starts_with("eager [(0, 0), (1, 0), "), "{}", ran.stdout);
     assert_eq!(line("datagrams"), "datagrams sent");
 }
 

@@ -102,6 +102,9 @@ impl Supervisor {
         if parked.is_empty() {
             return Ok(());
         }
+        if self.any_dirty {
+            self.connect_again()?;
+        }
         self.settle_network()?;
         let ready = self.ready_descriptors(&parked)?;
         let any = std::mem::take(&mut self.any_dirty);

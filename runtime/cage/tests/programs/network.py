@@ -141,5 +141,27 @@ def selected():
     [t.join() for t in senders]
     print("selected", order)
 
-for part in [crowd, stream, elsewhere, datagrams, local, selected]:
+def eager():
+    """Connections that nobody waits for, to a listener without room for them."""
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(1)
+    clients = [socket.socket() for _ in range(6)]
+    chosen = selectors.DefaultSelector()
+    for i, c in enumerate(clients):
+        c.setblocking(False)
+        c.connect_ex(server.getsockname())
+        chosen.register(c, selectors.EVENT_WRITE, i)
+    threading.Thread(target=lambda: (time.sleep(1), [server.accept()[0].send(b"%d" % i) for i in range(6)])).start()
+    waves = []
+    while sum(map(len, waves)) < 6:
+        waves.append([])
+        for key, _ in chosen.select():
+            waves[-1].append((key.data, key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+            chosen.unregister(key.fileobj)
+    for c in clients:
+        c.setblocking(True)
+    print("eager", sum(waves, []), [c.recv(1) for c in clients])
+
+for part in [crowd, stream, elsewhere, datagrams, local, selected, eager]:
     part()

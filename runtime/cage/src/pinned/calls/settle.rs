@@ -36,11 +36,20 @@ pub(in crate::pinned) struct Network {
     next_name: u32,
     /// Ports in a row that were taken.
     taken: u32,
+    /// Connections that their makers do not wait for and whose listeners have no room, with where they go.
+    refused: Vec<(OwnedFd, Vec<u8>)>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { probe: None, used: false, next_port: *PORTS.start(), next_name: 0, taken: 0 }
+        Self {
+            probe: None,
+            used: false,
+            next_port: *PORTS.start(),
+            next_name: 0,
+            taken: 0,
+            refused: Vec::new(),
+        }
     }
 }
 
@@ -105,6 +114,29 @@ impl Supervisor {
         let port = i32::from(self.classes.network.port());
         let range = port << 16 | port;
         let _ = sys::set_socket_number(stream.fd.as_fd(), libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, range);
+    }
+
+    /// A connection that its maker does not wait for is under way: when the listener had no room and ignored it, the
+    /// kernel would ask again by the host's clock, so it is asked when a task may have made room.
+    pub(super) fn ask_again(&mut self, stream: Stream, address: Vec<u8>) {
+        if !stream.ready(libc::POLLOUT) {
+            self.classes.network.refused.push((stream.fd, address));
+        }
+    }
+
+    /// Some task may have made room at a listener.
+    pub(in crate::pinned) fn connect_again(&mut self) -> Result<(), Stop> {
+        for (fd, address) in std::mem::take(&mut self.classes.network.refused) {
+            let _ = sys::connect(fd.as_fd(), &[0; 16]); // AF_UNSPEC: give up
+            let made = sys::connect(fd.as_fd(), &address);
+            self.settle_network()?;
+            let mut one = [libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
+            let done = sys::poll(&mut one, Some(0)).map_err(|e| Stop::broken("poll", &e))?;
+            if !done && made.is_err_and(|e| e.raw_os_error() == Some(libc::EINPROGRESS)) {
+                self.classes.network.refused.push((fd, address));
+            }
+        }
+        Ok(())
     }
 
     /// Returns when everything that was sent over loopback has arrived.

@@ -345,7 +345,10 @@ fn connect(cage: &mut Supervisor, id: TaskId, call: &Call, stream: Stream) -> Re
         }
         return Ok(stream.wait(libc::POLLOUT, None));
     }
-    cage.note(address);
+    cage.note(address.clone());
+    if networked(domain) && made == -i64::from(libc::EINPROGRESS) {
+        cage.ask_again(stream, address);
+    }
     Ok(Outcome::Done(made))
 }
 
