@@ -6,6 +6,8 @@
 //!   ledger ◀── report transactions, sent again until they are final ◀────────────┘
 //! ```
 //!
+//! The end of a run that is compared with others is sealed, committed to and revealed ([`crate::sealed`]) instead.
+//!
 //! Owns registration, heartbeats and reports of this node. Reads assignments only from its own final state, never from
 //! a message, so silence of the network stops nothing. Refuses to forget an end: the driver tells it again until the
 //! ledger has it.
@@ -14,10 +16,15 @@ use crate::blobs::{Blobs, ImageState};
 use crate::chain::SubmitError;
 use crate::chain::thread::{ChainHandle, unix_ms};
 use crate::ledger_reader::LedgerReader;
-use metanode_runtime::driver::{Assignment, Driver, Observation};
+use crate::sealed::SealedReports;
+use metanode_runtime::driver::{Assignment, Driver, Observation, inputs_digest};
 use metanode_runtime::reconcile::CageKey;
+use metanode_state::query::Awaited;
 use metanode_types::account::AccountSecret;
-use metanode_types::ids::{Address, TxId};
+use metanode_types::cage_report::{CageReport, ExitStatus, MachineClass};
+use metanode_types::hash::sha256;
+use metanode_types::ids::{Address, ContentDigest, TxId};
+use metanode_types::level::CageLevel;
 use metanode_types::params::{ChainParams, Usage};
 use metanode_types::quantity::Amount;
 use metanode_types::tx::{NodeSpec, ReplicaEvent, Report, ShortText, SignedTx, TxBody};
@@ -56,6 +63,8 @@ pub struct AgentParts {
     pub spec: NodeSpec,
     /// Rules of the chain.
     pub params: ChainParams,
+    /// Reports that this node committed to, or is about to.
+    pub sealed: SealedReports,
     /// Where the agent waits for blocks.
     pub runtime: tokio::runtime::Handle,
 }
@@ -99,6 +108,10 @@ pub struct Agent {
     unsent: BTreeMap<(CageKey, &'static str), ReplicaEvent>,
     /// Ends of services that are started again here, with the number of starts before.
     ended: Vec<(CageKey, u32)>,
+    /// What this node must run now, by execution.
+    assigned: BTreeMap<CageKey, Assignment>,
+    /// Commitments and reveals under way.
+    told: BTreeMap<(CageKey, Awaited), Sent>,
 }
 
 /// A report under way.
@@ -133,6 +146,8 @@ impl Agent {
             meter_due_ms: 0,
             unsent: BTreeMap::new(),
             ended: Vec::new(),
+            assigned: BTreeMap::new(),
+            told: BTreeMap::new(),
         };
         std::thread::Builder::new().name("agent".into()).spawn(move || {
             let _ended = Ended(Some(ended));
@@ -163,7 +178,7 @@ impl Agent {
         if self.parts.driver.is_some() {
             self.drive()?;
         }
-        Ok(())
+        self.follow_sealed()
     }
 
     /// Whether the ledger knows this node as it is now; sends the registration otherwise.
@@ -212,6 +227,7 @@ impl Agent {
         let current = self.parts.chain.snapshot().height > self.begun_at;
         let assignments: Vec<Assignment> = self.parts.ledger.assignments_of(&self.address)?;
         let Some(driver) = self.parts.driver.clone() else { return Ok(()) };
+        self.assigned = assignments.iter().map(|a| (a.key(), a.clone())).collect();
         self.services = assignments.iter().filter(|a| !a.workload.is_job()).map(Assignment::key).collect();
         let seen = {
             let mut driver = driver.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,6 +282,15 @@ impl Agent {
             Observation::Health { key, is_healthy } => {
                 self.report(key, "health", ReplicaEvent::Health { healthy: is_healthy }, 0);
             }
+            Observation::Ended { key, report, restarts } if self.is_compared(&key) => {
+                self.seal(&key, *report, restarts);
+            }
+            Observation::Refused { key, reason, restarts } if self.is_compared(&key) => {
+                if let Some(assignment) = self.assigned.get(&key) {
+                    let report = failed_report(assignment, self.parts.spec.machine.clone(), reason);
+                    self.seal(&key, report, restarts);
+                }
+            }
             Observation::Ended { key, report, restarts } => {
                 if self.services.contains(&key) && restarts < RESTARTS_BEFORE_REPORT {
                     tracing::warn!(
@@ -296,6 +321,61 @@ impl Agent {
                 self.adopted.insert(key);
             }
             Observation::Failed { key, reason } => tracing::warn!("{key}: {reason}"),
+        }
+    }
+
+    /// Whether the end of this run is committed to and revealed.
+    fn is_compared(&self, key: &CageKey) -> bool {
+        let awaited = self.parts.ledger.awaited(&self.address, &key.replica, key.epoch);
+        self.parts.sealed.get(key).is_some() || awaited.is_ok_and(|a| a != Awaited::Nothing)
+    }
+
+    fn seal(&mut self, key: &CageKey, report: CageReport, restarts: u32) {
+        // The driver tells the end again until it is acknowledged, so a disk that refuses now is asked again.
+        if let Err(error) = self.parts.sealed.seal(key, report, restarts) {
+            tracing::error!("{key}: {error}");
+        }
+    }
+
+    /// Commits to sealed reports and opens the commitments, each when the ledger waits for it.
+    fn follow_sealed(&mut self) -> Result<(), String> {
+        for key in self.parts.sealed.keys() {
+            let awaited = self.parts.ledger.awaited(&self.address, &key.replica, key.epoch)?;
+            let Some(sealed) = self.parts.sealed.get(&key) else { continue };
+            let restarts = sealed.restarts;
+            let body = match awaited {
+                Awaited::Commitment => Some(sealed.commit(&self.address)),
+                Awaited::Reveal => Some(sealed.reveal()),
+                Awaited::Others | Awaited::Nothing => None,
+            };
+            if let Some(body) = body {
+                self.tell(&key, awaited, body);
+            }
+            if awaited != Awaited::Commitment {
+                // The run is over for the ledger: the cage has nothing more to tell.
+                self.ended.push((key.clone(), restarts));
+            }
+            if awaited == Awaited::Nothing {
+                self.told.retain(|(told, _), _| *told != key);
+                self.parts.sealed.forget(&key).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a commitment or a reveal, unless one is on its way.
+    fn tell(&mut self, key: &CageKey, awaited: Awaited, body: TxBody) {
+        let under_way = self.told.get(&(key.clone(), awaited)).is_some_and(|s| s.until_ms >= unix_ms());
+        if under_way {
+            return;
+        }
+        let kind = body.kind();
+        match self.send(body, Amount::ZERO) {
+            Ok(sent) => {
+                tracing::info!("{key}: {kind}");
+                self.told.insert((key.clone(), awaited), sent);
+            }
+            Err(error) => tracing::debug!("{key}: {kind}: {error}"),
         }
     }
 
@@ -364,5 +444,24 @@ impl Agent {
             driver.acknowledge(&key, restarts).map_err(|e| e.to_string())?;
         }
         Ok(())
+    }
+}
+
+/// The report of a run that could not be: no verdict on the program.
+fn failed_report(assignment: &Assignment, machine: MachineClass, reason: String) -> CageReport {
+    let nothing = ContentDigest(sha256(&[]));
+    CageReport {
+        level: CageLevel::Contained,
+        image: assignment.workload.image.digest,
+        inputs: inputs_digest(assignment),
+        exit: ExitStatus::CageFailed(ShortText::new(reason)),
+        stdout: nothing,
+        stderr: nothing,
+        output: None,
+        witness: None,
+        usage: Usage::default(),
+        fuel: None,
+        trace: None,
+        machine,
     }
 }

@@ -5,7 +5,7 @@
 //! whose receipt does not say what the state says is an error.
 
 use metanode_runtime::driver::Assignment;
-use metanode_state::query::{AgentAssignment, Desired, assignments_of};
+use metanode_state::query::{AgentAssignment, Awaited, Desired, assignments_of, awaited};
 use metanode_state::{Ledger, StateRead, View};
 use metanode_types::ids::{Address, ChainId, TxId};
 use metanode_types::receipt::{Action, ReceiptBody};
@@ -61,7 +61,14 @@ impl LedgerReader {
         let record = self.view().and_then(|view| view.replica(replica));
         let record = record.map_err(|e| format!("read replica {replica}: {e}"))?;
         let held = record.as_ref().and_then(|r| r.assignment());
-        Ok(held.is_some_and(|a| a.node == *node && a.epoch == epoch))
+        let held = held.is_some_and(|a| a.node == *node && a.epoch == epoch);
+        Ok(held || self.awaited(node, replica, epoch)? == Awaited::Commitment)
+    }
+
+    /// What the ledger waits for from `node` about a run that is compared with others.
+    pub fn awaited(&self, node: &Address, replica: &ReplicaId, epoch: u64) -> Result<Awaited, String> {
+        let answer = self.view().and_then(|view| awaited(&view, node, replica, epoch));
+        answer.map_err(|e| format!("read the runs of replica {replica}: {e}"))
     }
 
     /// What `node` must run now. What it holds but was told to stop is left out: absence is what stops a

@@ -16,4 +16,5 @@ pub mod home;
 pub mod keys;
 pub mod ledger_reader;
 pub mod replay;
+pub mod sealed;
 pub mod start;

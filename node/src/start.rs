@@ -17,16 +17,17 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::keys;
 use crate::ledger_reader::LedgerReader;
+use crate::sealed::SealedReports;
 use anyhow::{Context, Result, bail};
 use metanode_consensus::{Bls, Local, SignHistory};
 use metanode_genesis::Genesis;
 use metanode_p2p::{LiveNetwork, Network, PeerAddress};
-use metanode_runtime::driver::{Driver, DriverConfig};
+use metanode_runtime::driver::{Driver, DriverConfig, machine_class};
 use metanode_runtime::image::ImageStore;
 use metanode_state::store::RocksStore;
 use metanode_state::{GenesisState, Ledger as State};
 use metanode_types::account::AccountSecret;
-use metanode_types::ids::{Digest, Name};
+use metanode_types::ids::Name;
 use metanode_types::level::CageLevel;
 use metanode_types::tx::{NodeSpec, PeerIdBytes};
 use std::path::Path;
@@ -149,6 +150,7 @@ impl Node {
             account: account.clone(),
             spec: spec.clone(),
             params: genesis.params().clone(),
+            sealed: SealedReports::open(&home.data_dir().join("sealed"))?,
             runtime: runtime.handle().clone(),
         };
         let agent = Agent::spawn(agent, keys::random_u64()?, stop.clone(), notifier(&ended))?;
@@ -295,10 +297,18 @@ fn node_spec(
         peer_id: PeerIdBytes(network.local_peer_id().as_key().to_vec()),
         capacity: if runs { config.capacity(home) } else { Default::default() },
         cage_level: CageLevel::Contained,
+        wasm_level: CageLevel::Pinned,
         runs_oci: runs && machine.usable,
-        cpu_class: Digest(metanode_types::hash::sha256(metanode_cage::cpu_class().as_bytes())),
+        machine: machine_class(&metanode_cage::cpu_class(), &kernel_release()?),
         boot_id: keys::random_u64()?,
     })
+}
+
+/// Release of the running kernel.
+fn kernel_release() -> Result<String> {
+    let text =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").context("ask for the kernel's release")?;
+    Ok(text.trim_end().to_owned())
 }
 
 /// What this machine can do for cages.

@@ -160,6 +160,7 @@ fn assignment(image: &Image, epoch: u64, kind: WorkloadKind, args: &[&str]) -> A
             kind,
             cage_level: CageLevel::Contained,
             security: SecurityLevel::Standard,
+            verify: 0,
         },
         seed: [3; 32],
         epoch_ns: 1_700_000_000_000_000_000,

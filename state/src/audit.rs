@@ -19,7 +19,7 @@ fn law<T: PartialEq + std::fmt::Debug>(check: &'static str, stored: T, computed:
     Err(Error::Inconsistent { check, stored: format!("{stored:?}"), computed: format!("{computed:?}") })
 }
 
-/// Accounts + escrows + burned = genesis supply, by adding up every record.
+/// Accounts + escrows + bonds + burned = genesis supply, by adding up every record.
 pub fn audit_supply(view: &View<'_>) -> Result<SupplyRecord> {
     let supply = view.supply()?;
     let mut sum = supply.burned;
@@ -27,14 +27,35 @@ pub fn audit_supply(view: &View<'_>) -> Result<SupplyRecord> {
         let balance = decode::<AccountRecord>(&value, "account")?.balance();
         sum = required(sum.checked_add(balance), "sum of balances")?;
     }
-    let mut escrowed = Amount::ZERO;
+    let (mut escrowed, mut bonded) = (Amount::ZERO, Amount::ZERO);
     for (_, value) in view.rows(&keys::deployments())? {
         let d: DeploymentRecord = decode(&value, "deployment")?;
         escrowed = required(escrowed.checked_add(d.escrow), "sum of escrows")?;
+        bonded = required(bonded.checked_add(audit_bonds(view, &d)?), "sum of bonds")?;
     }
     law("escrowed", supply.escrowed, escrowed)?;
-    law("supply", supply.genesis, required(sum.checked_add(escrowed), "supply")?)?;
+    law("bonded", supply.bonded, bonded)?;
+    let held = required(escrowed.checked_add(bonded), "what is held")?;
+    law("supply", supply.genesis, required(sum.checked_add(held), "supply")?)?;
     Ok(supply)
+}
+
+/// A deployment's bonds are those of its replicas' executions and challenges, and closed ones hold none.
+fn audit_bonds(view: &View<'_>, d: &DeploymentRecord) -> Result<Amount> {
+    let (mut sum, mut open, mut due) = (Amount::ZERO, 0, 0);
+    for v in view.replicas(&d.name)?.into_iter().filter_map(|r| Some((r.id.clone(), r.verification?))) {
+        let (id, v) = v;
+        sum = required(sum.checked_add(v.bonds()), "sum of a replica's bonds")?;
+        open += u32::from(v.stage != Stage::Closed);
+        if let Some(key) = crate::verified::due_key(&v, &id) {
+            law("due index", view.raw(&key)?.is_some(), true)?;
+            due += 1;
+        }
+    }
+    law("bonds of a deployment", d.bonds, sum)?;
+    law("open verifications", d.open, open)?;
+    law("each open verification is due", due, open)?;
+    Ok(sum)
 }
 
 /// Every replica stands in exactly the indices of its phase, and no node holds more than it offers.
@@ -58,7 +79,14 @@ pub fn audit_replicas(view: &View<'_>) -> Result<()> {
                     *slot = (slot.0.saturating_add(workload.resources), slot.1 + 1);
                     live += 1;
                 }
+                ReplicaPhase::Verifying => live += 1,
                 _ => {}
+            }
+            for node in r.verification.iter().flat_map(Verification::holders) {
+                law("node index", view.raw(&keys::node_replica(&node, &r.id))?.is_some(), true)?;
+                let workload = required(view.workload(&d.name)?, "workload")?;
+                let slot = held.entry(node).or_default();
+                *slot = (slot.0.saturating_add(workload.resources), slot.1 + 1);
             }
         }
         law("live replicas", d.live, live)?;

@@ -83,6 +83,22 @@ codes! {
     OtherImage = 56,
     /// Metered again too soon.
     TooSoon = 59,
+    /// Neither commitments nor reports of this replica are taken now.
+    WrongStage = 60,
+    /// The report is not the one that was committed to.
+    OtherCommitment = 61,
+    /// The replica's result cannot be challenged, or not any more.
+    NotChallengeable = 62,
+    /// The challenger's bond does not cover the bond of the chain and one more run.
+    BondTooSmall = 63,
+    /// No node of the class is left that could run it once more.
+    NoOtherNode = 64,
+    /// Only runs at a pinned level or above can be compared.
+    VerifyNeedsPinned = 65,
+    /// Services run contained.
+    ServiceNotContained = 66,
+    /// The deployment's latest run may still be challenged.
+    StillOpen = 67,
 }
 
 /// A failure with its reason.

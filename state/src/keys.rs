@@ -154,6 +154,22 @@ pub fn node_replicas(a: &Address) -> Key {
 pub fn expiry(at_ms: u64, n: &Name) -> Key {
     Key::new(Column::Expiry, &[&at_ms.to_be_bytes(), n.as_str().as_bytes()])
 }
+/// A verification whose stage ends at a chain-alive time.
+pub fn due_alive(at_ms: u64, r: &ReplicaId) -> Key {
+    Key::new(Column::VerifyDue, &[b"a", &at_ms.to_be_bytes(), &replica_bytes(r)])
+}
+/// Prefix of all of these.
+pub fn all_due_alive() -> Key {
+    Key::new(Column::VerifyDue, &[b"a"])
+}
+/// A verification that may be challenged up to a height.
+pub fn due_height(height: u64, r: &ReplicaId) -> Key {
+    Key::new(Column::VerifyDue, &[b"h", &height.to_be_bytes(), &replica_bytes(r)])
+}
+/// Prefix of all of these.
+pub fn all_due_height() -> Key {
+    Key::new(Column::VerifyDue, &[b"h"])
+}
 /// Prefix of all expiries.
 pub fn all_expiry() -> Key {
     Key::new(Column::Expiry, &[])

@@ -36,6 +36,7 @@ pub mod store;
 pub mod tree;
 mod tx;
 mod validity;
+mod verified;
 mod view;
 
 pub use error::{Error, Result};
@@ -43,6 +44,7 @@ pub use failure::{Code, Failure};
 pub use ledger::{DEFAULT_CLUSTER, Ledger};
 pub use machine::{BlockContext, BlockRejected, Executed, Proposal, execute, propose, validate_block};
 pub use records::{GenesisState, Head};
+pub use tx::challenge::minimum_bond;
 pub use tx::deploy::{minimum_deposit, stop_reason};
 pub use validity::{Invalid, Rejected, Signatures, check_tx};
 pub use view::{StateRead, View};

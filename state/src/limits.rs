@@ -27,5 +27,19 @@ pub const MAX_PLACED_PER_BLOCK: usize = 2048;
 /// Nodes declared lost per block, at most; the rest follows with the next.
 pub const MAX_LOST_PER_BLOCK: usize = 256;
 
+/// Verifications whose time is over that are looked at per block and kind, at most; the rest follows with the next.
+pub const MAX_DUE_PER_BLOCK: usize = 256;
+/// Runs for a challenge that may come to no verdict before no further challenge is taken.
+pub const MAX_VOID_CHALLENGES: usize = 3;
+/// What differing from a majority adds to a node's faults.
+pub const FAULT_DIFFERS: u32 = 8;
+/// What missing a commitment or a reveal adds to a node's faults.
+pub const FAULT_MISSED: u32 = 4;
+/// A node with faults of this weight runs no verified jobs.
+pub const FAULT_LIMIT: u32 = 32;
+/// A node's faults weigh half after this many blocks.
+pub const FAULT_HALF_LIFE_BLOCKS: u64 = 1000;
+
+const _: () = assert!(FAULT_MISSED < FAULT_DIFFERS && FAULT_DIFFERS < FAULT_LIMIT);
 const _: () = assert!(TREE_VERSIONS_KEPT > 0 && MAX_ATTEMPTS > 0);
 const _: () = assert!(MIN_SERVICE_MS >= 1000);

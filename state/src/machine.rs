@@ -1,7 +1,7 @@
 //! Executing a block: a pure function from the parent's state and a list of transactions to everything that follows.
 //!
 //! Owns the order: per transaction validity, nonce, effect or failure; then, once, what the state machine does by
-//! itself (lost nodes, expired records, placement); then conservation, roots and log. Refuses to write anything:
+//! itself (lost nodes, passed deadlines, expired records, placement); then conservation, roots and log. Refuses to write anything:
 //! [`crate::Ledger::commit`] does, with what is returned here.
 
 use crate::draft::{Changes, Draft};
@@ -12,7 +12,7 @@ use crate::records::{Head, TxOutcome, TxRecord};
 use crate::tree::{self, TreeUpdate};
 use crate::validity::{Invalid, Rejected, Signatures, admit};
 use crate::view::{StateRead, View};
-use crate::{money, node_life, nonces, schedule, tx};
+use crate::{money, node_life, nonces, schedule, tx, verified};
 use metanode_types::block::{
     Block, HEADER_VERSION, Header, LastCommit, Module, ModuleRoots, app_root, no_evidence_root, txs_root,
 };
@@ -301,6 +301,8 @@ fn record_failure(draft: &mut Draft<'_>, call: &Call, kind: &str, failure: Failu
 fn finish(mut draft: Draft<'_>, outcomes: Vec<(TxId, TxRecord)>) -> Result<Executed> {
     draft.set_cause(None);
     node_life::lose_silent_nodes(&mut draft)?;
+    draft.keep();
+    verified::pass_deadlines(&mut draft)?;
     draft.keep();
     tx::deploy::remove_expired(&mut draft)?;
     draft.keep();

@@ -9,7 +9,7 @@ use crate::failure::{Code, Failure, ensure};
 use crate::keys;
 use crate::records::*;
 use crate::store::Column;
-use crate::view::{StateRead, decode};
+use crate::view::{StateRead, decode, required};
 use metanode_types::block::Module;
 use metanode_types::ids::{Address, Name};
 use metanode_types::params::Usage;
@@ -21,9 +21,9 @@ use metanode_types::workload::ReplicaId;
 pub(crate) fn pay(draft: &mut Draft<'_>, payer: Address, kind: EconomicKind) -> Step {
     let total = match &kind {
         EconomicKind::Fee { fee } => Some(*fee),
-        EconomicKind::Transfer { amount, fee, .. } | EconomicKind::Escrowed { amount, fee, .. } => {
-            amount.checked_add(*fee)
-        }
+        EconomicKind::Transfer { amount, fee, .. }
+        | EconomicKind::Escrowed { amount, fee, .. }
+        | EconomicKind::Bonded { amount, fee, .. } => amount.checked_add(*fee),
         other => unreachable!("{other:?} is not the payment of a transaction"),
     };
     let mut account = draft.account(&payer)?;
@@ -74,9 +74,56 @@ pub(crate) fn book_supply(
     let escrowed = add(supply.escrowed, escrow_in).checked_sub(escrow_out);
     supply.escrowed = escrowed.expect("no more leaves escrow than is in it");
     supply.burned = add(supply.burned, burned);
-    assert!(add(supply.escrowed, supply.burned) <= supply.genesis, "the supply never grows");
+    assert_within(&supply);
     draft.put(keys::supply(), &supply);
     Ok(())
+}
+
+fn assert_within(supply: &SupplyRecord) {
+    let out = add(add(supply.escrowed, supply.bonded), supply.burned);
+    assert!(out <= supply.genesis, "the supply never grows");
+}
+
+/// Takes a bond from an account, with the fee of the transaction if one asks for it.
+pub(crate) fn bond(
+    draft: &mut Draft<'_>,
+    payer: Address,
+    replica: &ReplicaId,
+    amount: Amount,
+    fee: Amount,
+) -> Step {
+    pay(draft, payer, EconomicKind::Bonded { replica: replica.clone(), amount, fee })?;
+    let mut deployment = required(draft.deployment(&replica.deployment)?, "deployment")?;
+    deployment.bonds = add(deployment.bonds, amount);
+    draft.put_deployment(&deployment);
+    let mut supply = draft.supply()?;
+    supply.bonded = add(supply.bonded, amount);
+    assert_within(&supply);
+    draft.put(keys::supply(), &supply);
+    Ok(())
+}
+
+/// Moves a bond, or a part of it, to whom it is due. The caller takes it from its record and makes the receipt.
+pub(crate) fn unbond(draft: &mut Draft<'_>, kind: EconomicKind) -> Result<Economic> {
+    let (replica, amount, burned) = match &kind {
+        EconomicKind::BondReturned { replica, amount, .. }
+        | EconomicKind::BondPaid { replica, amount, .. } => (replica, *amount, Amount::ZERO),
+        EconomicKind::BondBurned { replica, amount, .. } => (replica, *amount, *amount),
+        other => unreachable!("{other:?} moves no bond"),
+    };
+    let mut deployment = required(draft.deployment(&replica.deployment)?, "deployment")?;
+    deployment.bonds =
+        deployment.bonds.checked_sub(amount).expect("no more leaves the bonds than is in them");
+    draft.put_deployment(&deployment);
+    let mut supply = draft.supply()?;
+    supply.bonded = supply.bonded.checked_sub(amount).expect("the bonds' total is their sum");
+    supply.burned = add(supply.burned, burned);
+    assert_within(&supply);
+    draft.put(keys::supply(), &supply);
+    let nobody = Address::default();
+    let entry = Economic::new(kind, nobody, nobody).expect("amounts below the supply fit an i128");
+    apply_credits(draft, &entry)?;
+    Ok(entry)
 }
 
 /// Pays for use from the escrow, as far as it goes. Returns false when the escrow is used up.
@@ -149,7 +196,7 @@ pub(crate) fn moves(amount: Amount) -> Result<(), Failure> {
 /// Asserts over everything the block changed that no money was made or lost.
 pub(crate) fn assert_conserved(draft: &Draft<'_>) -> Result<()> {
     let signed = |a: Amount| i128::try_from(a.0).expect("amounts below the supply fit an i128");
-    let (mut accounts, mut escrows) = (0i128, 0i128);
+    let (mut accounts, mut escrows, mut bonds) = (0i128, 0i128, 0i128);
     for (key, value) in draft.changes().iter().filter(|(k, _)| k.column == Column::Entries) {
         let old = || draft.view.raw(key);
         match (key.module(), key.bytes.get(1)) {
@@ -161,11 +208,13 @@ pub(crate) fn assert_conserved(draft: &Draft<'_>) -> Result<()> {
                 accounts += balance(value.clone())? - balance(old()?)?;
             }
             (Some(Module::Deployments), Some(b'd')) => {
-                let held = |b: Option<Vec<u8>>| -> Result<i128> {
+                let held = |b: Option<Vec<u8>>| -> Result<(i128, i128)> {
                     let r: Option<DeploymentRecord> = b.map(|b| decode(&b, "deployment")).transpose()?;
-                    Ok(r.map_or(0, |r| signed(r.escrow)))
+                    Ok(r.map_or((0, 0), |r| (signed(r.escrow), signed(r.bonds))))
                 };
-                escrows += held(value.clone())? - held(old()?)?;
+                let (now, then) = (held(value.clone())?, held(old()?)?);
+                escrows += now.0 - then.0;
+                bonds += now.1 - then.1;
             }
             _ => {}
         }
@@ -173,7 +222,13 @@ pub(crate) fn assert_conserved(draft: &Draft<'_>) -> Result<()> {
     let (before, after) = (draft.view.supply()?, draft.supply()?);
     let burned = signed(after.burned) - signed(before.burned);
     assert_eq!(after.genesis, before.genesis, "the genesis supply never changes");
-    assert_eq!(accounts + escrows + burned, 0, "money was made or lost in block {}", draft.block.height);
+    assert_eq!(
+        accounts + escrows + bonds + burned,
+        0,
+        "money was made or lost in block {}",
+        draft.block.height
+    );
     assert_eq!(escrows, signed(after.escrowed) - signed(before.escrowed), "the escrows' total is their sum");
+    assert_eq!(bonds, signed(after.bonded) - signed(before.bonded), "the bonds' total is their sum");
     Ok(())
 }

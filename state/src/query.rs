@@ -66,13 +66,15 @@ pub struct AgentAssignment {
     pub clock_ms: u64,
     /// Receipt of the assignment.
     pub receipt: ReceiptId,
+    /// True when its end is committed to and revealed, not reported.
+    pub sealed: bool,
 }
 
 /// Everything that `node` holds, by replica.
 pub fn assignments_of(view: &View<'_>, node: &Address) -> Result<Vec<AgentAssignment>> {
     let mut out = Vec::new();
     for r in view.held_by(node)? {
-        let held = required(r.assignment().cloned(), "assignment")?;
+        let (held, sealed) = hold(&r, node)?;
         assert_eq!(held.node, *node, "the index names the holder");
         let d = required(view.deployment(&r.id.deployment)?, "deployment")?;
         let workload = required(view.workload(&r.id.deployment)?, "workload")?;
@@ -89,9 +91,45 @@ pub fn assignments_of(view: &View<'_>, node: &Address) -> Result<Vec<AgentAssign
             receipt: held.receipt,
             replica: r.id,
             workload,
+            sealed,
         });
     }
     Ok(out)
+}
+
+/// What a node holds of a replica, and whether its report is committed to first.
+fn hold(r: &ReplicaRecord, node: &Address) -> Result<(Assignment, bool)> {
+    if let Some(held) = r.assignment() {
+        return Ok((held.clone(), false));
+    }
+    let running = crate::tx::report::running(r, node);
+    Ok((required(running, "run of a replica that a node holds")?, true))
+}
+
+/// What the ledger waits for from a node that runs a replica which is compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Awaited {
+    /// Its commitment.
+    Commitment,
+    /// That the other nodes commit.
+    Others,
+    /// Its report.
+    Reveal,
+    /// Nothing: its run is over, or it was never asked under this epoch.
+    Nothing,
+}
+
+/// What the ledger waits for from `node` about its run of a replica under an epoch.
+pub fn awaited(view: &View<'_>, node: &Address, id: &ReplicaId, epoch: u64) -> Result<Awaited> {
+    let Some(replica) = view.replica(id)? else { return Ok(Awaited::Nothing) };
+    let Some(v) = replica.open_verification() else { return Ok(Awaited::Nothing) };
+    let own = v.execution_of(node).filter(|e| e.epoch == epoch);
+    Ok(match own.map(|e| &e.step) {
+        Some(Step::Running(_)) => Awaited::Commitment,
+        Some(Step::Committed { .. }) if matches!(v.stage, Stage::Committing { .. }) => Awaited::Others,
+        Some(Step::Committed { .. }) => Awaited::Reveal,
+        Some(Step::Over { .. }) | None => Awaited::Nothing,
+    })
 }
 
 /// A receipt with its place in the log.

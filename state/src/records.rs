@@ -4,6 +4,11 @@
 //! and leaves out what changes without one (heartbeats, reserved capacity, counters), so that every receipt's
 //! `before` equals its predecessor's `after`. Encodings are frozen by tests.
 
+mod verification;
+
+pub use verification::{Challenge, Execution, Stage, Step, Verification};
+
+use crate::limits::FAULT_HALF_LIFE_BLOCKS;
 use borsh::{BorshDeserialize, BorshSerialize};
 use metanode_types::block::ModuleRoots;
 use metanode_types::cage_report::ExitStatus;
@@ -80,7 +85,7 @@ impl AccountRecord {
     }
 }
 
-/// Totals; what accounts hold is `genesis - burned - escrowed`.
+/// Totals; what accounts hold is `genesis - burned - escrowed - bonded`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct SupplyRecord {
     /// Sum of the opening balances.
@@ -89,6 +94,8 @@ pub struct SupplyRecord {
     pub burned: Amount,
     /// Held in escrow by deployments.
     pub escrowed: Amount,
+    /// Held in bonds of executions and challenges.
+    pub bonded: Amount,
 }
 
 /// Whether a node is heard of.
@@ -121,12 +128,21 @@ pub struct NodeRecord {
     pub reserved: Resources,
     /// Replicas it holds.
     pub replicas: u32,
+    /// Weight of its faults in verified jobs at `faulted_height`; not in the digest, the jobs' receipts tell of them.
+    pub faults: u32,
+    /// Height of the latest change of `faults`.
+    pub faulted_height: u64,
 }
 
 impl NodeRecord {
     /// Digest of the registration and status.
     pub fn digest(&self, address: &Address) -> Digest {
         subject_digest(&Subject::Node(*address), &(&self.spec, self.status, self.registered_height))
+    }
+    /// Weight of its faults at a height: halved every [`crate::limits::FAULT_HALF_LIFE_BLOCKS`].
+    pub fn faults_at(&self, height: u64) -> u32 {
+        let halvings = height.saturating_sub(self.faulted_height) / FAULT_HALF_LIFE_BLOCKS;
+        u32::try_from(halvings).ok().and_then(|n| self.faults.checked_shr(n)).unwrap_or(0)
     }
 }
 
@@ -214,6 +230,10 @@ pub struct DeploymentRecord {
     pub failed: u32,
     /// Nodes to avoid, at most [`crate::limits::MAX_AVOIDED`]; not in the digest.
     pub avoided: Vec<Avoided>,
+    /// Held in bonds of its replicas' executions and challenges; not in the digest, the replicas' digests cover it.
+    pub bonds: Amount,
+    /// Replicas whose verification is not closed; not in the digest.
+    pub open: u32,
 }
 
 impl DeploymentRecord {
@@ -293,11 +313,13 @@ pub enum ReplicaPhase {
         /// Node that ran it.
         node: Address,
     },
-    /// Given up after too many attempts.
+    /// Given up after too many attempts, or unsettled.
     Failed {
-        /// What the last node said.
+        /// What the last node said, or why there is no majority.
         reason: ShortText,
     },
+    /// Several nodes run it and must agree.
+    Verifying,
 }
 
 /// A replica.
@@ -315,6 +337,8 @@ pub struct ReplicaRecord {
     pub used: Usage,
     /// Restarts by its nodes.
     pub restarts: u32,
+    /// The runs that are compared, of a job that is or was verified or may be challenged.
+    pub verification: Option<Verification>,
 }
 
 impl ReplicaRecord {
@@ -325,14 +349,25 @@ impl ReplicaRecord {
             _ => None,
         }
     }
-    /// Digest of the assignment; zero when no node holds the replica.
+    /// The verification, unless it is closed.
+    pub fn open_verification(&self) -> Option<&Verification> {
+        self.verification.as_ref().filter(|v| v.stage != Stage::Closed)
+    }
+    /// Nodes that hold what the replica reserves.
+    pub fn holders(&self) -> Vec<Address> {
+        let held = self.assignment().map(|a| a.node);
+        held.into_iter().chain(self.verification.iter().flat_map(Verification::holders)).collect()
+    }
+    /// Digest of the assignment or of the verification; zero when no node holds the replica and nothing is open.
     pub fn digest(&self) -> Digest {
+        let subject = || Subject::Replica(self.id.clone());
+        if let Some(v) = self.open_verification() {
+            assert!(self.assignment().is_none(), "what is verified is not held besides");
+            return subject_digest(&subject(), &(self.generation, v.covered()));
+        }
         match self.assignment() {
             None => Digest::default(),
-            Some(a) => {
-                let covered = (self.generation, a.node, a.epoch, a.phase);
-                subject_digest(&Subject::Replica(self.id.clone()), &covered)
-            }
+            Some(a) => subject_digest(&subject(), &(self.generation, a.node, a.epoch, a.phase)),
         }
     }
 }

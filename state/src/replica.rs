@@ -5,6 +5,7 @@
 //!    ^                     |                           |
 //!    +---- node lost, refused, service ended ----------+---- too often ----> Failed
 //! ```
+//! A job that several nodes verify is not held but `Verifying`: see [`crate::verified`].
 //! A stop order removes what is pending at once; what a node holds goes when the node reports the end or is lost.
 //! Owns the indices beside the records (pending, by node) and the counters of the deployment, and nothing else
 //! changes them.
@@ -15,6 +16,7 @@ use crate::keys;
 use crate::limits::{AVOID_MS, MAX_ATTEMPTS, MAX_AVOIDED, STABLE_RUN_MS};
 use crate::money;
 use crate::records::*;
+use crate::verified;
 use crate::view::{StateRead, existing, required};
 use metanode_types::hash::{Domain, hash};
 use metanode_types::ids::{Address, Digest, Name};
@@ -39,6 +41,7 @@ pub(crate) fn create(draft: &mut Draft<'_>, deployment: &mut DeploymentRecord, i
         attempts: 0,
         used: Default::default(),
         restarts: 0,
+        verification: None,
     });
     deployment.live += 1;
 }
@@ -62,14 +65,8 @@ pub(crate) fn assign(
     let ReplicaPhase::Pending { since_height, .. } = r.phase else {
         unreachable!("only what waits is placed")
     };
-    let mut node = required(draft.node(&address)?, "node")?;
-    assert_eq!(node.status, NodeStatus::Ready, "only ready nodes are given replicas");
-    node.reserved = node.reserved.saturating_add(workload.resources);
-    node.replicas += 1;
-    assert!(node.spec.capacity.checked_sub(node.reserved).is_some(), "no node is given more than it offers");
-    draft.put_node(&address, &node);
+    reserve(draft, &r.id, workload, address)?;
     draft.remove(keys::pending(since_height, &r.id));
-    draft.put(keys::node_replica(&address, &r.id), &r.id);
 
     let epoch = draft.block.height;
     let mut held = Assignment {
@@ -97,16 +94,34 @@ pub(crate) fn assign(
     Ok(())
 }
 
-/// Frees what the replica reserved on its node. The caller stores its next phase.
-pub(crate) fn release(draft: &mut Draft<'_>, r: &ReplicaRecord) -> Result<Assignment> {
-    let held = r.assignment().expect("only a held replica is released").clone();
-    let workload = required(draft.workload(&r.id.deployment)?, "workload")?;
-    let mut node = required(draft.node(&held.node)?, "node")?;
+/// Takes room on a node for one cage of a replica.
+pub(crate) fn reserve(draft: &mut Draft<'_>, id: &ReplicaId, w: &Workload, address: Address) -> Result<()> {
+    let mut node = required(draft.node(&address)?, "node")?;
+    assert_eq!(node.status, NodeStatus::Ready, "only ready nodes are given replicas");
+    node.reserved = node.reserved.saturating_add(w.resources);
+    node.replicas += 1;
+    assert!(node.spec.capacity.checked_sub(node.reserved).is_some(), "no node is given more than it offers");
+    draft.put_node(&address, &node);
+    draft.put(keys::node_replica(&address, id), id);
+    Ok(())
+}
+
+/// Gives that room back.
+pub(crate) fn free(draft: &mut Draft<'_>, id: &ReplicaId, address: Address) -> Result<()> {
+    let workload = required(draft.workload(&id.deployment)?, "workload")?;
+    let mut node = required(draft.node(&address)?, "node")?;
     let reserved = node.reserved.checked_sub(workload.resources);
     node.reserved = reserved.expect("what is released was reserved");
     node.replicas = node.replicas.checked_sub(1).expect("a node that holds a replica counts it");
-    draft.put_node(&held.node, &node);
-    draft.remove(keys::node_replica(&held.node, &r.id));
+    draft.put_node(&address, &node);
+    draft.remove(keys::node_replica(&address, id));
+    Ok(())
+}
+
+/// Frees what the replica reserved on its node. The caller stores its next phase.
+pub(crate) fn release(draft: &mut Draft<'_>, r: &ReplicaRecord) -> Result<Assignment> {
+    let held = r.assignment().expect("only a held replica is released").clone();
+    free(draft, &r.id, held.node)?;
     Ok(held)
 }
 
@@ -155,6 +170,11 @@ pub(crate) fn order_stop(draft: &mut Draft<'_>, mut r: ReplicaRecord, reason: Un
             draft.put_replica(&r);
             Ok(())
         }
+        ReplicaPhase::Verifying => match verified::cancel(draft, &mut r, reason)? {
+            true => retire(draft, r),
+            // What somebody has committed to is settled, and ends by that.
+            false => Ok(()),
+        },
         ReplicaPhase::Failed { .. } => {
             draft.remove(keys::replica(&r.id));
             Ok(())
@@ -239,7 +259,15 @@ fn finish_if_done(draft: &mut Draft<'_>, name: &Name) -> Result<()> {
     let action = ReceiptBody::Action(Action::Finished { succeeded, failed });
     draft.emit(Subject::Deployment(name.clone()), before, d.digest(), action)?;
     money::refund(draft, &mut d)?;
-    let at = at_ms.saturating_add(draft.params().retention_ms);
-    draft.put(keys::expiry(at, name), &(name.clone(), d.generation));
+    expire_if_over(draft, &d);
     Ok(())
+}
+
+/// Lets the records of a finished deployment expire when nothing of it can be challenged any more.
+pub(crate) fn expire_if_over(draft: &mut Draft<'_>, d: &DeploymentRecord) {
+    let DeploymentStatus::Finished { at_ms, .. } = d.status else { return };
+    if d.open == 0 {
+        let at = at_ms.saturating_add(draft.params().retention_ms);
+        draft.put(keys::expiry(at, &d.name), &(d.name.clone(), d.generation));
+    }
 }

@@ -63,6 +63,8 @@ pub enum Column {
     SubjectReceipts = 18,
     /// Log indices by deployment.
     DeploymentReceipts = 19,
+    /// Verifications by the chain-alive time or height at which their stage ends.
+    VerifyDue = 20,
 }
 
 /// One change of a batch.

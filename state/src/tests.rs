@@ -8,3 +8,4 @@ mod nodes;
 mod payments;
 mod properties;
 mod reports;
+mod verified;

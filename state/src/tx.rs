@@ -11,11 +11,14 @@ use metanode_types::ids::Digest;
 use metanode_types::receipt::{EconomicKind, Subject};
 use metanode_types::tx::TxBody;
 
+pub(crate) mod challenge;
+pub(crate) mod commit_report;
 pub(crate) mod create_cluster;
 pub(crate) mod deploy;
 pub(crate) mod heartbeat;
 pub(crate) mod register_node;
 pub(crate) mod report;
+pub(crate) mod reveal_report;
 pub(crate) mod scale;
 pub(crate) mod stop;
 pub(crate) mod transfer;
@@ -33,6 +36,13 @@ pub(crate) fn run(draft: &mut Draft<'_>, call: &Call, body: &TxBody) -> Step {
         }
         TxBody::Stop { deployment } => stop::run(draft, call, deployment),
         TxBody::Report(report) => report::run(draft, call, report),
+        TxBody::CommitReport { replica, epoch, commitment } => {
+            commit_report::run(draft, call, replica, *epoch, *commitment)
+        }
+        TxBody::RevealReport { replica, epoch, report, salt } => {
+            reveal_report::run(draft, call, replica, *epoch, report, *salt)
+        }
+        TxBody::Challenge { replica, bond } => challenge::run(draft, call, replica, *bond),
     }
 }
 

@@ -4,12 +4,13 @@
 //! time, used nonce, fee. Also decides who pays no fee: a node's heartbeats within their quota, and its reports that
 //! change something. The mempool asks against the committed state, execution against the state so far.
 
+use crate::draft::Step;
 use crate::error::{Error, Result};
 use crate::failure::{Abort, Failure};
 use crate::limits::FREE_INTERVAL_DIVISOR;
 use crate::nonces;
 use crate::records::NodeStatus;
-use crate::tx::report;
+use crate::tx::{commit_report, report, reveal_report};
 use crate::view::{StateRead, View};
 use metanode_types::codec::encode;
 use metanode_types::ids::Address;
@@ -163,6 +164,15 @@ fn fee(
     .into())
 }
 
+/// A node's word is free when it changes the state.
+fn changes(checked: Step) -> Result<std::result::Result<(), Option<Failure>>> {
+    match checked {
+        Ok(()) => Ok(Ok(())),
+        Err(Abort::Failed(f)) => Ok(Err(Some(f))),
+        Err(Abort::Broken(e)) => Err(e),
+    }
+}
+
 /// Whether a transaction is free; if not, why it would fail (`None` when it simply costs a fee).
 fn free(
     state: &impl StateRead,
@@ -177,11 +187,13 @@ fn free(
             let due = time_ms >= node.heard_ms.saturating_add(quota);
             Ok(if due || node.status == NodeStatus::Lost { Ok(()) } else { Err(None) })
         }
-        TxBody::Report(report) => match report::check(state, time_ms, sender, report) {
-            Ok(_) => Ok(Ok(())),
-            Err(Abort::Failed(f)) => Ok(Err(Some(f))),
-            Err(Abort::Broken(e)) => Err(e),
-        },
+        TxBody::Report(report) => changes(report::check(state, time_ms, sender, report).map(drop)),
+        TxBody::CommitReport { replica, epoch, .. } => {
+            changes(commit_report::check(state, sender, replica, *epoch))
+        }
+        TxBody::RevealReport { replica, epoch, report, salt } => {
+            changes(reveal_report::check(state, sender, replica, *epoch, report, salt))
+        }
         _ => Ok(Err(None)),
     }
 }

@@ -60,11 +60,19 @@ pub enum Domain {
     Bundle,
     /// Inputs of a cage run: workload and seed.
     Inputs,
+    /// A whole cage report.
+    CageReport,
+    /// What two runs of one workload must have in common.
+    Outcome,
+    /// A node's commitment to a cage report that it has not revealed yet.
+    Commitment,
+    /// A node's place in the draw of who runs a verified job.
+    Draw,
 }
 
 impl Domain {
     /// Every domain, for the uniqueness test.
-    pub const ALL: [Domain; 24] = [
+    pub const ALL: [Domain; 28] = [
         Domain::Address,
         Domain::Genesis,
         Domain::Params,
@@ -89,6 +97,10 @@ impl Domain {
         Domain::Seed,
         Domain::Bundle,
         Domain::Inputs,
+        Domain::CageReport,
+        Domain::Outcome,
+        Domain::Commitment,
+        Domain::Draw,
     ];
 
     /// The domain's byte string. Frozen: changing one changes every digest of that type.
@@ -118,6 +130,10 @@ impl Domain {
             Domain::Seed => "metanode/seed/v1",
             Domain::Bundle => "metanode/bundle/v1",
             Domain::Inputs => "metanode/inputs/v1",
+            Domain::CageReport => "metanode/cage-report/v1",
+            Domain::Outcome => "metanode/outcome/v1",
+            Domain::Commitment => "metanode/commitment/v1",
+            Domain::Draw => "metanode/draw/v1",
         }
     }
 }

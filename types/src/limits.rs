@@ -35,6 +35,10 @@ pub const MAX_ENV: usize = 256;
 pub const MAX_STRING_BYTES: usize = 8 * 1024;
 /// Replicas of one deployment at most.
 pub const MAX_REPLICAS: u32 = 1000;
+/// Nodes that run one replica of a verified job at most.
+pub const MAX_VERIFY: u32 = 9;
+/// Bytes of a kernel release at most (`utsname` has room for 65 with its NUL).
+pub const MAX_KERNEL_BYTES: usize = 64;
 /// Nodes in one cluster's member list at most.
 pub const MAX_CLUSTER_NODES: usize = 4096;
 /// Reasons in one Pipeline receipt at most.
@@ -61,3 +65,4 @@ const _: () = assert!(MAX_BLOCK_BYTES < MAX_SYNC_BYTES);
 const _: () = assert!(MAX_RECEIPT_BYTES < MAX_BLOCK_BYTES);
 const _: () = assert!(MAX_TX_LIFETIME_MS.is_multiple_of(NONCE_BUCKET_MS));
 const _: () = assert!(MAX_VALIDATORS.is_multiple_of(8));
+const _: () = assert!(!MAX_VERIFY.is_multiple_of(2));

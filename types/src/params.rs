@@ -65,6 +65,20 @@ pub struct SecurityProfile {
     pub max_pids: u32,
 }
 
+/// Rules of verified jobs.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyParams {
+    /// What a node puts up for each execution of a verified job, from its account, when it is assigned.
+    pub bond: Amount,
+    /// Chain-alive time beyond the job's timeout within which every node must commit to its report.
+    pub commit_ms: u64,
+    /// Chain-alive time within which committed reports must be revealed.
+    pub reveal_ms: u64,
+    /// Blocks after the end of a pinned job in which it may be challenged.
+    pub challenge_window: u64,
+}
+
 /// The rules of a chain.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,6 +105,8 @@ pub struct ChainParams {
     pub tariff: Tariff,
     /// One row per security level, ascending.
     pub security: Vec<SecurityProfile>,
+    /// Rules of verified jobs.
+    pub verify: VerifyParams,
 }
 
 /// A parameter or a relation between parameters that is refused.
@@ -146,6 +162,13 @@ impl ChainParams {
         for ms in [c.propose_ms, c.prevote_ms, c.precommit_ms, c.delta_ms, c.rebroadcast_ms] {
             rule((1..=600_000).contains(&ms), "consensus", "every timeout must be from 1 ms to 10 min")?;
         }
+        let v = &self.verify;
+        for ms in [v.commit_ms, v.reveal_ms] {
+            rule((1_000..=86_400_000).contains(&ms), "verify", "times must be from a second to a day")?;
+        }
+        let window = v.challenge_window;
+        rule((1..=1 << 32).contains(&window), "verify.challenge_window", "must be from 1 to 2^32 blocks")?;
+        rule(v.bond.0 > 0 && v.bond.0 <= 1 << 64, "verify.bond", "must be above zero and at most 2^64")?;
         let levels: Vec<SecurityLevel> = self.security.iter().map(|p| p.level).collect();
         let all =
             [SecurityLevel::Standard, SecurityLevel::Enterprise, SecurityLevel::High, SecurityLevel::Maximum];
@@ -194,6 +217,12 @@ impl Default for ChainParams {
                 profile(SecurityLevel::High, CageLevel::Pinned, true, 0),
                 profile(SecurityLevel::Maximum, CageLevel::Replayed, true, 2),
             ],
+            verify: VerifyParams {
+                bond: Amount(1_000_000),
+                commit_ms: 60_000,
+                reveal_ms: 60_000,
+                challenge_window: 100,
+            },
         }
     }
 }

@@ -6,14 +6,17 @@
 //! a chain: `seq` counts from 0, `previous` names the predecessor, `before` equals the predecessor's `after`.
 //! Only `state` makes receipts.
 
+mod action;
 mod economic;
+mod verified;
 
+pub use action::{Action, UnassignReason};
 pub use economic::{Economic, EconomicKind, Holder, Posting};
+pub use verified::{Said, Vote, Votes, majority};
 
-use crate::cage_report::CageReport;
 use crate::codec::{self, DecodeError, bounded_vec};
 use crate::hash::{Domain, Hash, hash_value};
-use crate::ids::{Address, ContentDigest, Digest, Name, ReceiptId, TxId};
+use crate::ids::{Address, Digest, Name, ReceiptId, TxId};
 use crate::limits::{MAX_REASONS, MAX_RECEIPT_BYTES};
 use crate::merkle;
 use crate::params::SecurityProfile;
@@ -74,208 +77,6 @@ impl std::fmt::Display for Subject {
             Subject::Cluster(n) => write!(f, "cluster {n}"),
             Subject::Deployment(n) => write!(f, "deployment {n}"),
             Subject::Replica(r) => write!(f, "replica {r}"),
-        }
-    }
-}
-
-/// Why a replica left its node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnassignReason {
-    /// The node was silent for the node timeout.
-    NodeLost,
-    /// The deployment was scaled down.
-    ScaledDown,
-    /// The deployment was stopped by its owner.
-    Stopped,
-    /// The escrow is used up.
-    EscrowUsedUp,
-    /// The node could not start the cage.
-    Refused,
-    /// The node registered again with less than it held.
-    NodeChanged,
-}
-
-/// Body of an Action receipt.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "decoded once and kept by value; a box would cost an allocation each"
-)]
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "action")]
-pub enum Action {
-    /// A node registered or updated its registration.
-    NodeRegistered {
-        /// Name the node chose.
-        name: Name,
-        /// Boot id at registration.
-        boot_id: u64,
-        /// What it offers.
-        capacity: Resources,
-    },
-    /// A node was silent for the node timeout.
-    NodeLost,
-    /// A lost node's heartbeat arrived.
-    NodeReturned {
-        /// Boot id of the heartbeat.
-        boot_id: u64,
-    },
-    /// A cluster was created.
-    ClusterCreated,
-    /// A deployment was admitted.
-    Deployed {
-        /// Digest of its workload.
-        workload: Digest,
-        /// Image that it runs.
-        image: ContentDigest,
-        /// Replicas asked for.
-        replicas: u32,
-        /// Counts deployments under this name.
-        generation: u64,
-    },
-    /// The number of replicas changed.
-    Scaled {
-        /// Replicas before.
-        from: u32,
-        /// Replicas after.
-        to: u32,
-    },
-    /// A deployment was ordered to stop.
-    StopOrdered {
-        /// By its owner, or because the escrow is used up.
-        reason: UnassignReason,
-    },
-    /// Every replica of a job has ended, or every copy of a stopped deployment is gone.
-    Finished {
-        /// Replicas that ended with exit code zero (jobs).
-        succeeded: u32,
-        /// Replicas that did not (jobs).
-        failed: u32,
-    },
-    /// A replica was placed on a node.
-    Assigned {
-        /// Node that must run it.
-        node: Address,
-        /// Fencing token.
-        epoch: u64,
-        /// Digest of the workload.
-        workload: Digest,
-        /// Image to run.
-        image: ContentDigest,
-        /// Seed of the cage, public: caged randomness is never secret.
-        seed: Digest,
-        /// Unix milliseconds at which a cage with a logical clock starts: the time of the deploying block.
-        clock_ms: u64,
-    },
-    /// A replica left its node.
-    Unassigned {
-        /// Node that held it.
-        node: Address,
-        /// Epoch that ended.
-        epoch: u64,
-        /// Why.
-        reason: UnassignReason,
-    },
-    /// The assigned node started the cage.
-    Started {
-        /// Node.
-        node: Address,
-        /// Epoch under which it acted.
-        epoch: u64,
-        /// Receipt of the assignment.
-        assignment: ReceiptId,
-        /// Image that runs.
-        image: ContentDigest,
-    },
-    /// A service's health changed.
-    Health {
-        /// Node.
-        node: Address,
-        /// Epoch under which it acted.
-        epoch: u64,
-        /// Receipt of the assignment.
-        assignment: ReceiptId,
-        /// Whether the check passes.
-        healthy: bool,
-    },
-    /// The cage ended.
-    Exited {
-        /// Node.
-        node: Address,
-        /// Epoch under which it acted.
-        epoch: u64,
-        /// Receipt of the assignment.
-        assignment: ReceiptId,
-        /// What the cage measured.
-        report: CageReport,
-        /// Restarts by the node itself.
-        restarts: u32,
-    },
-    /// The assigned node could not start the cage.
-    Refused {
-        /// Node.
-        node: Address,
-        /// Epoch under which it acted.
-        epoch: u64,
-        /// Receipt of the assignment.
-        assignment: ReceiptId,
-        /// Why.
-        reason: ShortText,
-    },
-    /// A transaction failed in execution; its fee was charged, nothing else changed.
-    Failed {
-        /// Kind of the transaction.
-        kind: ShortText,
-        /// Stable error code.
-        code: u32,
-        /// Why.
-        reason: ShortText,
-    },
-}
-
-impl Action {
-    /// Receipt of the assignment under which the action was taken, if it is a node's report.
-    pub fn assignment(&self) -> Option<ReceiptId> {
-        match self {
-            Action::Started { assignment, .. }
-            | Action::Health { assignment, .. }
-            | Action::Exited { assignment, .. }
-            | Action::Refused { assignment, .. } => Some(*assignment),
-            _ => None,
-        }
-    }
-
-    /// Node and epoch of an action that concerns one.
-    pub fn node_epoch(&self) -> Option<(Address, u64)> {
-        match self {
-            Action::Assigned { node, epoch, .. }
-            | Action::Unassigned { node, epoch, .. }
-            | Action::Started { node, epoch, .. }
-            | Action::Health { node, epoch, .. }
-            | Action::Exited { node, epoch, .. }
-            | Action::Refused { node, epoch, .. } => Some((*node, *epoch)),
-            _ => None,
-        }
-    }
-
-    /// Stable name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Action::NodeRegistered { .. } => "node-registered",
-            Action::NodeLost => "node-lost",
-            Action::NodeReturned { .. } => "node-returned",
-            Action::ClusterCreated => "cluster-created",
-            Action::Deployed { .. } => "deployed",
-            Action::Scaled { .. } => "scaled",
-            Action::StopOrdered { .. } => "stop-ordered",
-            Action::Finished { .. } => "finished",
-            Action::Assigned { .. } => "assigned",
-            Action::Unassigned { .. } => "unassigned",
-            Action::Started { .. } => "started",
-            Action::Health { .. } => "health",
-            Action::Exited { .. } => "exited",
-            Action::Refused { .. } => "refused",
-            Action::Failed { .. } => "failed",
         }
     }
 }

@@ -6,7 +6,7 @@
 //! balances or nonces used: that is `state`.
 
 use crate::account::{AccountKey, AccountSecret, AccountSignature, SignatureError};
-use crate::cage_report::CageReport;
+use crate::cage_report::{CageReport, MachineClass};
 use crate::codec::{self, DecodeError, bounded_vec, invalid};
 use crate::hash::{Domain, Hash, hash, hash_value};
 use crate::ids::{Address, ChainId, Digest, Name, TxId};
@@ -14,7 +14,7 @@ use crate::level::{CageLevel, SecurityLevel};
 use crate::limits::{MAX_REPLICAS, MAX_TX_BYTES};
 use crate::params::Usage;
 use crate::quantity::Amount;
-use crate::workload::{ReplicaId, Resources, Workload};
+use crate::workload::{ImageKind, ReplicaId, Resources, Workload};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -28,14 +28,26 @@ pub struct NodeSpec {
     pub peer_id: PeerIdBytes,
     /// What the node offers.
     pub capacity: Resources,
-    /// Highest cage level that the node can reach.
+    /// Highest cage level that a native program can reach here.
     pub cage_level: CageLevel,
+    /// Highest cage level that a WASM module can reach here.
+    pub wasm_level: CageLevel,
     /// True when the node can run OCI images (root or user namespaces); WASM runs everywhere.
     pub runs_oci: bool,
-    /// Digest of CPU features; runs compare only within one class.
-    pub cpu_class: Digest,
+    /// Machine; runs compare only within one class.
+    pub machine: MachineClass,
     /// Random id of this boot of the node's process.
     pub boot_id: u64,
+}
+
+impl NodeSpec {
+    /// Highest cage level that an image of this kind can reach here.
+    pub fn level_for(&self, kind: ImageKind) -> CageLevel {
+        match kind {
+            ImageKind::Oci => self.cage_level,
+            ImageKind::Wasm => self.wasm_level,
+        }
+    }
 }
 
 /// Bytes of a libp2p peer id, at most 64.
@@ -216,6 +228,10 @@ pub struct Report {
 }
 
 /// What a transaction does.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "decoded once and kept by value; a box would cost an allocation each"
+)]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TxBody {
@@ -255,6 +271,33 @@ pub enum TxBody {
     },
     /// A node's report about a replica assigned to it. Free when it changes the state.
     Report(Report),
+    /// A node that runs a verified job commits to its report. Free when it changes the state.
+    CommitReport {
+        /// Replica that it ran.
+        replica: ReplicaId,
+        /// Assignment epoch under which it ran.
+        epoch: u64,
+        /// [`crate::cage_report::commitment`] of the report.
+        commitment: Digest,
+    },
+    /// A node opens its commitment, after every other node committed or was too late. Free when it changes the state.
+    RevealReport {
+        /// Replica that it ran.
+        replica: ReplicaId,
+        /// Assignment epoch under which it ran.
+        epoch: u64,
+        /// What the cage measured.
+        report: CageReport,
+        /// Salt of the commitment.
+        salt: Digest,
+    },
+    /// Has a finished job's replica run once more, on a node that has not run it; the loser pays.
+    Challenge {
+        /// Replica in doubt.
+        replica: ReplicaId,
+        /// Put up by the sender.
+        bond: Amount,
+    },
 }
 
 impl TxBody {
@@ -269,6 +312,9 @@ impl TxBody {
             TxBody::Scale { .. } => "scale",
             TxBody::Stop { .. } => "stop",
             TxBody::Report(_) => "report",
+            TxBody::CommitReport { .. } => "commit-report",
+            TxBody::RevealReport { .. } => "reveal-report",
+            TxBody::Challenge { .. } => "challenge",
         }
     }
 

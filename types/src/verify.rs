@@ -9,6 +9,7 @@
 mod action;
 mod economic;
 mod full;
+mod verified;
 
 #[cfg(test)]
 mod tests;
@@ -146,7 +147,7 @@ pub fn verify_with_replay(bundle: &Bundle, trust: &TrustRoot, replay: Option<&dy
 fn expected_companions(receipt: &Receipt) -> Vec<ReceiptId> {
     let mut out: Vec<ReceiptId> = receipt.previous.into_iter().collect();
     if let ReceiptBody::Action(a) = &receipt.body {
-        out.extend(a.assignment().filter(|id| !out.contains(id)).into_iter().collect::<Vec<_>>());
+        out.extend(a.shown_assignment().filter(|id| !out.contains(id)).into_iter().collect::<Vec<_>>());
     }
     out
 }
@@ -238,5 +239,5 @@ fn transition(bundle: &Bundle) -> Outcome {
 
 /// The assignment receipt that an action names, if the bundle holds it.
 fn assignment_of<'a>(bundle: &'a Bundle, action: &Action) -> Option<&'a Receipt> {
-    companion(bundle, &action.assignment()?).map(|(_, r)| r)
+    companion(bundle, &action.shown_assignment()?).map(|(_, r)| r)
 }

@@ -7,7 +7,7 @@ use crate::codec::{bounded_vec, invalid};
 use crate::hash::{Domain, hash_value};
 use crate::ids::{ContentDigest, Digest, Name};
 use crate::level::{CageLevel, SecurityLevel};
-use crate::limits::{MAX_ARGS, MAX_ENV, MAX_STRING_BYTES};
+use crate::limits::{MAX_ARGS, MAX_ENV, MAX_STRING_BYTES, MAX_VERIFY};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +136,9 @@ pub struct Workload {
     pub cage_level: CageLevel,
     /// Protection asked for.
     pub security: SecurityLevel,
+    /// Nodes that run each replica and must agree on what it did; 0 = one node, whose word is taken. Only jobs, and
+    /// only odd: an even number costs one more run than the odd one below it and outvotes no more liars.
+    pub verify: u32,
 }
 
 impl Workload {
@@ -147,6 +150,11 @@ impl Workload {
     /// True for jobs.
     pub fn is_job(&self) -> bool {
         matches!(self.kind, WorkloadKind::Job { .. })
+    }
+
+    /// Cages that run for each replica.
+    pub fn executions(&self) -> u32 {
+        self.verify.max(1)
     }
 
     /// Checks bounds that the encoding alone does not (used on decode and before signing).
@@ -170,6 +178,14 @@ impl Workload {
         }
         if self.resources.cpu_milli == 0 || self.resources.memory_bytes == 0 || self.resources.pids == 0 {
             return Err("cpu, memory and pids must be above zero".into());
+        }
+        if self.verify > 0 {
+            if !self.is_job() {
+                return Err("only jobs are verified: a service has no result to compare".into());
+            }
+            if self.verify.is_multiple_of(2) || !(3..=MAX_VERIFY).contains(&self.verify) {
+                return Err(format!("verify must be 0 or an odd number from 3 to {MAX_VERIFY}"));
+            }
         }
         match &self.kind {
             WorkloadKind::Job { timeout_ms: 0 } => Err("a job's timeout must be above zero".into()),
@@ -238,6 +254,7 @@ impl BorshDeserialize for Workload {
             kind: WorkloadKind::deserialize_reader(r)?,
             cage_level: CageLevel::deserialize_reader(r)?,
             security: SecurityLevel::deserialize_reader(r)?,
+            verify: u32::deserialize_reader(r)?,
         };
         workload.validate().map_err(invalid)?;
         Ok(workload)

@@ -78,7 +78,7 @@ fn build(view: &View<'_>, subject: LoggedReceipt, full: bool) -> Answer<Bundle> 
 fn with_companions(view: &View<'_>, subject: LoggedReceipt) -> Answer<Vec<LoggedReceipt>> {
     let mut ids: Vec<ReceiptId> = subject.receipt.previous.into_iter().collect();
     if let ReceiptBody::Action(action) = &subject.receipt.body
-        && let Some(assignment) = action.assignment()
+        && let Some(assignment) = action.shown_assignment()
         && !ids.contains(&assignment)
     {
         ids.push(assignment);

@@ -6,6 +6,7 @@
 
 use super::fault::{broken, gone};
 use super::history::{block, certificate};
+use super::verification;
 use metanode_rpc::backend::Answer;
 use metanode_rpc::error::BackendError;
 use metanode_rpc::views::*;
@@ -82,6 +83,7 @@ fn replica_view(view: &View<'_>, r: &ReplicaRecord) -> Answer<ReplicaView> {
     let (state, address, healthy, exit) = match &r.phase {
         ReplicaPhase::Pending { .. } => (ReplicaState::Pending, None, None, None),
         ReplicaPhase::Failed { .. } => (ReplicaState::Failed, None, None, None),
+        ReplicaPhase::Verifying => (ReplicaState::Verifying, None, None, None),
         ReplicaPhase::Ended { exit, node } => {
             let state = if exit.success() { ReplicaState::Finished } else { ReplicaState::Failed };
             (state, Some(*node), None, Some(exit.clone()))
@@ -108,6 +110,7 @@ fn replica_view(view: &View<'_>, r: &ReplicaRecord) -> Answer<ReplicaView> {
         restarts: r.restarts,
         healthy,
         exit,
+        verification: r.verification.as_ref().map(|v| verification::view_of(view, v)).transpose()?,
     })
 }
 
@@ -126,6 +129,9 @@ pub(super) fn last_epoch(view: &View<'_>, r: &ReplicaRecord) -> Answer<Option<u6
 pub(super) fn last_holder(view: &View<'_>, r: &ReplicaRecord) -> Answer<Option<(Address, u64)>> {
     if let Some(held) = r.assignment() {
         return Ok(Some((held.node, held.epoch)));
+    }
+    if let Some(v) = &r.verification {
+        return Ok(verification::standing(v));
     }
     let Some(head) = view.subject_head(&Subject::Replica(r.id.clone())).map_err(broken)? else {
         return Ok(None);
@@ -172,9 +178,13 @@ fn explain_replica(e: Explanation, names: &BTreeMap<Address, Name>) -> ExplainRe
                 None => (ReplicaState::Running, format!("{on} and runs it")),
             }
         }
+        ReplicaPhase::Verifying => (ReplicaState::Verifying, verification::sentence(&e.replica, names)),
         ReplicaPhase::Ended { exit, node } => {
             let state = if exit.success() { ReplicaState::Finished } else { ReplicaState::Failed };
             (state, format!("it ran to its end on node {}: {exit}", named(node)))
+        }
+        ReplicaPhase::Failed { reason } if e.replica.verification.is_some() => {
+            (ReplicaState::Failed, reason.to_string())
         }
         ReplicaPhase::Failed { reason } => {
             (ReplicaState::Failed, format!("given up after {} attempts: {reason}", e.replica.attempts))

@@ -173,6 +173,7 @@ pub fn supply(view: &View<'_>) -> Answer<SupplyView> {
         supply: in_existence(view)?,
         burned: record.burned,
         escrow: record.escrowed,
+        bonded: record.bonded,
         height: view.head().height,
     })
 }

@@ -21,6 +21,7 @@ mod nodes;
 mod pulse;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 use crate::chain::thread::{ChainHandle, Snapshot};
 use crate::config::Config;

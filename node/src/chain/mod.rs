@@ -23,7 +23,7 @@ mod pace;
 mod syncing;
 pub mod thread;
 
-pub use journal::{FileJournal, Journal, JournalError, Recovered};
+pub use journal::{FileJournal, Journal, JournalError, Recovered, write_atomic};
 pub use ledger::{Ledger, LedgerError, Tip};
 pub use mempool::Mempool;
 

@@ -16,7 +16,9 @@ use super::output::{note, pairs, table, value};
 use super::session::{Node, Session};
 use super::submit::{self, Chain};
 use super::{get, image, upload};
-use metanode_rpc::views::{DeploymentState, DeploymentView, ReceiptView, ReplicaState, TxView};
+use metanode_rpc::views::{
+    DeploymentState, DeploymentView, ReceiptView, ReplicaState, TxView, VerificationView,
+};
 use metanode_runtime::image::Reference;
 use metanode_types::ids::{Name, TxId};
 use metanode_types::level::{CageLevel, SecurityLevel};
@@ -78,6 +80,10 @@ pub struct DeployArgs {
     /// Lowest cage level of a run: contained, pinned, reproduced or replayed
     #[arg(long, visible_alias = "level", default_value = "contained", value_name = "LEVEL")]
     pub cage_level: CageLevel,
+    /// Nodes that run each replica of the job and must agree on what it did: 0 (one node, whose word is taken), 3, 5,
+    /// 7 or 9
+    #[arg(long, default_value_t = 0, value_name = "K", requires = "job")]
+    pub verify: u32,
     /// Port of a service's health check, asked from inside its cage
     #[arg(long, value_name = "PORT", conflicts_with = "job")]
     pub health_port: Option<u16>,
@@ -119,6 +125,8 @@ struct ReplicaLine {
     state: ReplicaState,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<VerificationView>,
 }
 
 /// Carries the command out.
@@ -179,11 +187,12 @@ fn workload(args: &DeployArgs, image: ImageRef) -> Workload {
         kind,
         cage_level: args.cage_level,
         security: args.security_level,
+        verify: args.verify,
     }
 }
 
 /// What the limits cost at the tariff, for as long as a job may run or for an hour.
-fn default_deposit(tariff: &Tariff, workload: &Workload, replicas: u32) -> Option<Amount> {
+pub fn default_deposit(tariff: &Tariff, workload: &Workload, replicas: u32) -> Option<Amount> {
     let ms = match workload.kind {
         WorkloadKind::Job { timeout_ms } => timeout_ms,
         WorkloadKind::Service { .. } => SERVICE_DEPOSIT_MS,
@@ -193,7 +202,7 @@ fn default_deposit(tariff: &Tariff, workload: &Workload, replicas: u32) -> Optio
         cpu_ms: u64::from(workload.resources.cpu_milli).checked_mul(ms)?.div_ceil(1000),
         memory_mib_s: mib.checked_mul(ms)?.div_ceil(1000),
     };
-    tariff.price(&usage)?.checked_mul(replicas.into())
+    tariff.price(&usage)?.checked_mul(u128::from(replicas) * u128::from(workload.executions()))
 }
 
 /// A deployment that admission held or refused is a failed check, with every rule that said so.
@@ -243,6 +252,7 @@ fn summary(node: &Node, view: DeploymentView, tx: &TxView, deposit: Amount) -> D
         node: r.node,
         state: r.state,
         exit: r.exit.map(|e| e.to_string()),
+        verification: r.verification,
     };
     let replicas = view.replicas.into_iter().map(line).collect();
     Ok(Deployed {
@@ -263,7 +273,7 @@ fn conclude(session: &Session, deployed: Deployed, waited: bool, in_time: bool) 
         .replicas
         .iter()
         .filter(|r| r.state == ReplicaState::Failed)
-        .map(|r| format!("replica {}: {}", r.index, r.exit.as_deref().unwrap_or("could not be started")))
+        .map(|r| format!("replica {}: {}", r.index, why_failed(r)))
         .collect();
     let failure = if waited && !failed.is_empty() {
         Failure::failed(what, failed.join("; ")).next(format!("metanode logs {name} --stderr"))
@@ -280,6 +290,14 @@ fn conclude(session: &Session, deployed: Deployed, waited: bool, in_time: bool) 
         session.form.emit(&deployed, text);
     }
     Err(failure.details(value(&deployed)))
+}
+
+fn why_failed(r: &ReplicaLine) -> String {
+    match (&r.exit, &r.verification) {
+        (Some(exit), _) => exit.clone(),
+        (None, Some(v)) => super::verification::of_one(v),
+        (None, None) => "could not be started".to_owned(),
+    }
 }
 
 /// A replica's state in one word.
@@ -300,5 +318,8 @@ fn text(d: &Deployed) -> String {
         vec![r.index.to_string(), node, word(r.state), r.exit.clone().unwrap_or_default()]
     };
     let rows: Vec<Vec<String>> = d.replicas.iter().map(row).collect();
-    format!("{head}\n{}", table(&["REPLICA", "NODE", "STATE", "EXIT"], &rows))
+    let compared = d.replicas.iter().filter_map(|r| Some((r.index, r.verification.as_ref()?)));
+    let compared: String =
+        compared.map(|(index, v)| format!("\nreplica {index}: {}", super::verification::of_one(v))).collect();
+    format!("{head}\n{}{compared}", table(&["REPLICA", "NODE", "STATE", "EXIT"], &rows))
 }

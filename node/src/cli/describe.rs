@@ -131,7 +131,9 @@ fn node_text(n: &NodeView) -> String {
         ("replicas", n.replicas.to_string()),
         ("cage level", n.cage_level.to_string()),
         ("runs oci", if n.runs_oci { "yes" } else { "no" }.to_owned()),
+        ("wasm level", n.wasm_level.to_string()),
         ("cpu class", n.cpu_class.to_string()),
+        ("kernel", n.kernel.clone()),
         ("peer id", n.peer_id.clone()),
         ("last seen", format!("height {}", n.last_seen_height)),
     ])
@@ -149,10 +151,13 @@ fn deployment_text(d: &Described) -> String {
         ("args", v.workload.args.join(" ")),
         ("limits", resources(&v.workload.resources)),
         ("cage level", v.workload.cage_level.to_string()),
+        ("verify", v.workload.verify.to_string()),
         ("security", v.workload.security.to_string()),
         ("escrow", v.escrow.to_string()),
         ("memory", format_bytes(v.workload.resources.memory_bytes)),
         ("deployed", format!("height {}, tx {}", v.height, v.tx)),
     ]);
-    format!("{head}\n\n{}\n\n{}", replica_rows(v), super::receipts::text(&d.receipts))
+    let compared = super::verification::text(v);
+    let compared = if compared.is_empty() { compared } else { format!("\n\n{}", compared.trim_end()) };
+    format!("{head}\n\n{}{compared}\n\n{}", replica_rows(v), super::receipts::text(&d.receipts))
 }

@@ -13,6 +13,7 @@
 mod account;
 mod alias;
 mod cage;
+mod challenge;
 mod cluster;
 mod completions;
 mod deploy;
@@ -39,6 +40,7 @@ mod submit;
 mod testnet;
 mod tree;
 mod upload;
+mod verification;
 mod wasm;
 
 pub use start::StartOptions;
@@ -96,6 +98,7 @@ fn dispatch(cli: Cli) -> Done<u8> {
         Command::Deploy(args) => deploy::run(s, *args),
         Command::Scale(args) => lifecycle::scale(s, args),
         Command::Stop(args) => lifecycle::stop(s, args),
+        Command::Challenge(args) => challenge::run(s, args),
         Command::Get(args) => get::run(s, args),
         Command::Describe(args) => describe::run(s, args),
         Command::Logs(args) => logs::run(s, args),

@@ -5,8 +5,8 @@ use super::get::deployment_receipts;
 use super::output::table;
 use super::session::Session;
 use metanode_rpc::views::ReceiptView;
-use metanode_types::ids::Name;
-use metanode_types::receipt::{EconomicKind, ReceiptBody, Tier};
+use metanode_types::ids::{Digest, Name};
+use metanode_types::receipt::{Action, EconomicKind, ReceiptBody, Said, Tier};
 
 /// List receipts.
 #[derive(clap::Args, Debug)]
@@ -41,7 +41,7 @@ pub fn run(session: &Session, args: ReceiptsArgs) -> Done {
 /// One receipt in a few words.
 pub fn summary(body: &ReceiptBody) -> String {
     match body {
-        ReceiptBody::Action(action) => action.name().to_owned(),
+        ReceiptBody::Action(action) => action_summary(action),
         ReceiptBody::Agreement(a) => format!("{} at security level {}", a.cluster, a.profile.level),
         ReceiptBody::Pipeline(p) => format!("{:?}", p.light).to_lowercase(),
         ReceiptBody::Economic(e) => match &e.kind {
@@ -50,7 +50,43 @@ pub fn summary(body: &ReceiptBody) -> String {
             EconomicKind::Escrowed { amount, .. } => format!("escrowed {amount}"),
             EconomicKind::Charged { charged, .. } => format!("charged {charged}"),
             EconomicKind::Refunded { amount, .. } => format!("refunded {amount}"),
+            EconomicKind::Bonded { amount, .. } => format!("bond {amount}"),
+            EconomicKind::BondReturned { amount, .. } => format!("bond {amount} returned"),
+            EconomicKind::BondPaid { amount, .. } => format!("bond {amount} lost to another account"),
+            EconomicKind::BondBurned { amount, .. } => format!("bond {amount} lost and burned"),
         },
+    }
+}
+
+fn action_summary(action: &Action) -> String {
+    let name = action.name();
+    let short = |d: &Digest| d.short();
+    match action {
+        Action::Committed { node, .. } => format!("{name} by {}", node.short()),
+        Action::Revealed { node, report, .. } => {
+            format!("{name} by {}: {}, outcome {}", node.short(), report.exit, short(&report.outcome()))
+        }
+        Action::Settled { asked, outcome, votes, .. } => {
+            let agree = votes.count(outcome);
+            let mut text = format!("{name}: {agree} of {asked} agree on {}", short(outcome));
+            for vote in votes.0.iter().filter(|v| v.said != Said::Outcome(*outcome)) {
+                text.push_str(&format!("; {}: {}", vote.name, vote.said));
+            }
+            text
+        }
+        Action::Unsettled { asked, votes, .. } => {
+            let said: Vec<String> = votes.0.iter().map(|v| format!("{}: {}", v.name, v.said)).collect();
+            format!("{name}: no majority of {asked}; {}", said.join("; "))
+        }
+        Action::Challenged { node, challenger, .. } => {
+            format!("{name} by {}, run again by {}", challenger.short(), node.short())
+        }
+        Action::ChallengeDecided { report, upheld, .. } => {
+            let word = if *upheld { "upheld" } else { "overturned" };
+            format!("{name}: {word}, outcome {}", short(&report.outcome()))
+        }
+        Action::ChallengeVoid { said, .. } => format!("{name}: {said}"),
+        _ => name.to_owned(),
     }
 }
 

@@ -47,6 +47,9 @@ deploy web --image oci:d --level pinned --health-port 80 --health-path /healthz 
 deploy web --image oci:d --cpu-limit 1 --memory-limit 1Gi
 scale web 3
 stop web
+challenge sum
+challenge sum --replica 1 --bond 2.5 --wait --wait-timeout 9s
+deploy sum --image wasm:m.wasm --job --level pinned --verify 3
 get deployments
 get nodes -o json
 get clusters
@@ -116,6 +119,7 @@ fn wrong_usage_is_refused() {
         ("deploy web --image oci:d --cpu 1x", "500m"),
         ("deploy web --image oci:d --replicas 0", "1..=1000"),
         ("deploy web --image oci:d --timeout 5s", "--job"),
+        ("deploy web --image oci:d --verify 3", "--job"),
         ("deploy web --image oci:d --job --health-port 80", "cannot be used"),
         ("deploy web --image oci:d --frobnicate", "--frobnicate"),
         ("get pods", "deployments"),

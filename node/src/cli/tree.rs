@@ -72,6 +72,8 @@ pub enum Command {
     Scale(lifecycle::ScaleArgs),
     /// Stop a deployment
     Stop(lifecycle::StopArgs),
+    /// Doubt the result of a finished job: one more node runs it, and the loser pays
+    Challenge(challenge::ChallengeArgs),
     /// List what is on the ledger
     Get(get::GetArgs),
     /// Show one thing with everything known about it

@@ -2,7 +2,7 @@
 
 use crate::schema::{view, words};
 use metanode_types::cage_report::ExitStatus;
-use metanode_types::ids::{Address, Name, TxId};
+use metanode_types::ids::{Address, Digest, Name, TxId};
 use metanode_types::quantity::Amount;
 use metanode_types::workload::Workload;
 
@@ -15,6 +15,8 @@ words! {
         Assigned = "assigned",
         /// Its node reported that the cage runs.
         Running = "running",
+        /// Several nodes run it, and what most of them come to will stand.
+        Verifying = "verifying",
         /// Its node must stop it.
         Stopping = "stopping",
         /// A job's run ended with exit code zero, or a service was stopped.
@@ -46,6 +48,90 @@ words! {
     }
 }
 
+words! {
+    /// Where the comparison of a replica's runs stands.
+    VerificationState {
+        /// Nodes run it and commit.
+        Committing = "committing",
+        /// Nodes open their commitments.
+        Revealing = "revealing",
+        /// Its result may be challenged.
+        Open = "open",
+        /// One more node runs it.
+        Challenged = "challenged",
+        /// Its result stands.
+        Closed = "closed",
+        /// No majority agreed; it was not paid for.
+        Unsettled = "unsettled",
+    }
+}
+
+words! {
+    /// How far one node's run is.
+    ExecutionState {
+        /// The node runs it.
+        Running = "running",
+        /// The node committed to its report.
+        Committed = "committed",
+        /// The node revealed its report; what stands is not known yet.
+        Revealed = "revealed",
+        /// The node came to what stands.
+        Agrees = "agrees",
+        /// The node came to something else.
+        Differs = "differs",
+        /// The run says nothing about the program.
+        NoVerdict = "no-verdict",
+        /// The node did not commit in time.
+        NoCommit = "no-commit",
+        /// The node did not reveal in time.
+        NoReveal = "no-reveal",
+    }
+}
+
+view! {
+    /// One node's run of a replica.
+    ExecutionView {
+        /// Name of the node; null when it is not registered any more.
+        node: Option<Name>,
+        /// Its address.
+        address: Address,
+        /// Assignment epoch (fencing token).
+        epoch: u64,
+        /// How far it is.
+        state: ExecutionState,
+        /// What it came to; null until that is known.
+        outcome: Option<Digest>,
+        /// Why there is no verdict; null when there is one or it is not known yet.
+        reason: Option<String>,
+        /// Held of the node's money.
+        bond: Amount,
+    }
+}
+
+view! {
+    /// The runs of one replica that are compared.
+    VerificationView {
+        /// Nodes asked; 1 when one node's word was taken.
+        asked: u32,
+        /// Where it stands.
+        state: VerificationState,
+        /// CPU class on which it is run.
+        cpu_class: Digest,
+        /// Kernel release on which it is run.
+        kernel: String,
+        /// What stands; null until that is settled.
+        outcome: Option<Digest>,
+        /// Last height at which a challenge is taken; null when none is.
+        open_until: Option<u64>,
+        /// Every run, in order of assignment.
+        executions: Vec<ExecutionView>,
+        /// Who challenged; null when nobody did.
+        challenger: Option<Address>,
+        /// The run that a challenge asked for.
+        challenge: Option<ExecutionView>,
+    }
+}
+
 view! {
     /// One replica.
     ReplicaView {
@@ -65,6 +151,8 @@ view! {
         healthy: Option<bool>,
         /// How its last run ended; null when none did.
         exit: Option<ExitStatus>,
+        /// Its runs, if they are compared or may be challenged; null otherwise.
+        verification: Option<VerificationView>,
     }
 }
 

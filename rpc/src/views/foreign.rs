@@ -78,6 +78,7 @@ describe! {
         ])})),
         ("cage_level", CageLevel::schema()),
         ("security", SecurityLevel::schema()),
+        ("verify", u32::schema()),
     ]);
     Receipt => record(&[
         ("subject", Subject::schema()),

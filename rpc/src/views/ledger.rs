@@ -108,6 +108,8 @@ view! {
         burned: Amount,
         /// Units in escrow of deployments.
         escrow: Amount,
+        /// Units in bonds of executions and challenges.
+        bonded: Amount,
         /// Height of this answer.
         height: u64,
     }

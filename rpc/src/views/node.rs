@@ -33,12 +33,16 @@ view! {
         free: Resources,
         /// Replicas assigned to it.
         replicas: u32,
-        /// Highest cage level that it declares.
+        /// Highest cage level that it declares for native programs.
         cage_level: CageLevel,
+        /// Highest cage level that it declares for WASM modules.
+        wasm_level: CageLevel,
         /// Whether it runs OCI images.
         runs_oci: bool,
         /// Digest of its CPU features.
         cpu_class: Digest,
+        /// Release of its kernel.
+        kernel: String,
         /// libp2p peer id, in hex.
         peer_id: String,
         /// Boot id that it last told.

@@ -52,6 +52,7 @@ pub fn workload() -> Workload {
         kind: WorkloadKind::Job { timeout_ms: 1000 },
         cage_level: CageLevel::Contained,
         security: SecurityLevel::Standard,
+        verify: 0,
     }
 }
 
@@ -173,6 +174,7 @@ impl Fake {
             restarts: 1,
             healthy: None,
             exit: Some(ExitStatus::Timeout),
+            verification: None,
         };
         let done = ReplicaView {
             index: 1,
@@ -332,7 +334,13 @@ impl Backend for Fake {
     }
     fn supply(&self) -> Answer<SupplyView> {
         std::thread::sleep(*self.delay.lock().unwrap());
-        Ok(SupplyView { supply: Amount(9), burned: Amount(1), escrow: Amount(2), height: self.head() })
+        Ok(SupplyView {
+            supply: Amount(9),
+            burned: Amount(1),
+            escrow: Amount(2),
+            bonded: Amount(3),
+            height: self.head(),
+        })
     }
     fn cluster(&self, wanted: &Name) -> Answer<ClusterView> {
         let view = ClusterView {
@@ -361,7 +369,9 @@ impl Backend for Fake {
             replicas: 0,
             cage_level: CageLevel::Pinned,
             runs_oci: true,
+            wasm_level: CageLevel::Pinned,
             cpu_class: Digest([1; 32]),
+            kernel: "6.1".into(),
             peer_id: "0a".into(),
             boot_id: 77,
             last_seen_height: 2,

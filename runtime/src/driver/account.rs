@@ -2,7 +2,7 @@
 //! ledger. Refuses to fill a gap: a digest that was not measured makes the run one that failed in its cage.
 
 use metanode_cage::{Exit, Report};
-use metanode_types::cage_report::{CageReport, ExitStatus, WitnessRoot};
+use metanode_types::cage_report::{CageReport, ExitStatus, KernelRelease, MachineClass, WitnessRoot};
 use metanode_types::hash::sha256;
 use metanode_types::ids;
 use metanode_types::level::CageLevel;
@@ -25,6 +25,13 @@ pub fn inputs_digest(assignment: &Assignment) -> ids::Digest {
     )
 }
 
+/// The class of a machine, from what the cage says of its processor and its kernel.
+#[must_use]
+pub fn machine_class(cpu: &str, kernel: &str) -> MachineClass {
+    let digest = digest_of_hex(cpu).map_or_else(|_| sha256(cpu.as_bytes()), |digest| digest.0);
+    MachineClass { cpu: ids::Digest(digest), kernel: KernelRelease::new(kernel) }
+}
+
 /// The report for the ledger. An error is the reason why there is none: the cage failed.
 pub(super) fn cage_report(assignment: &Assignment, dir: &CageDir) -> Result<CageReport, String> {
     let report = Report::read(&dir.run()).map_err(|_| dir.complaint())?;
@@ -44,18 +51,23 @@ pub(super) fn cage_report(assignment: &Assignment, dir: &CageDir) -> Result<Cage
             .map(digest_of_hex)
             .transpose()?
             .map(|digest| ids::Digest(digest.0)),
-        witness: None,
+        witness: witness(&report)?,
         usage: usage(&report, assignment),
         fuel: None,
-        cpu_class: digest_of_hex(&report.cpu_class).map_or_else(
-            |_| ids::Digest(sha256(report.cpu_class.as_bytes())),
-            |digest| ids::Digest(digest.0),
-        ),
+        trace: report.trace_hash.as_deref().map(digest_of_hex).transpose()?.map(|d| ids::Digest(d.0)),
+        machine: machine_class(&report.cpu_class, &report.kernel),
     };
     match assignment.workload.image.kind {
         ImageKind::Oci => Ok(native),
         ImageKind::Wasm => wasm_report(native, &report, dir),
     }
+}
+
+/// The commitment to what the cage recorded, if it recorded anything.
+fn witness(report: &Report) -> Result<Option<WitnessRoot>, String> {
+    let Some(root) = report.witness_root.as_deref() else { return Ok(None) };
+    let root = ids::Digest(digest_of_hex(root)?.0);
+    Ok(Some(WitnessRoot { root, entries: report.witness_entries, bytes: report.witness_bytes }))
 }
 
 fn wasm_report(native: CageReport, report: &Report, dir: &CageDir) -> Result<CageReport, String> {
@@ -74,6 +86,7 @@ fn wasm_report(native: CageReport, report: &Report, dir: &CageDir) -> Result<Cag
                 bytes: outcome.witness_bytes,
             }),
             fuel: Some(outcome.fuel_used),
+            trace: Some(ids::Digest(outcome.trace_hash.0)),
             ..native
         }),
         WasmVerdict::Refused(reason) => Err(reason),

@@ -28,7 +28,7 @@ use metanode_types::workload::ImageRef;
 use crate::error::{AtPath, Error, Result};
 use crate::image::ImageStore;
 use crate::reconcile::{Action, CageKey, Desired, Observed, Phase, Wanted, count_failures, plan};
-pub use account::inputs_digest;
+pub use account::{inputs_digest, machine_class};
 pub use dir::Assignment;
 use dir::{CageDir, Progress};
 use health::HealthWatch;

@@ -1,9 +1,11 @@
 //! Frozen encodings: a change here is a fork of every chain that exists.
 
 use super::*;
+use metanode_types::cage_report::{KernelRelease, MachineClass};
 use metanode_types::codec::encode;
 use metanode_types::hash::sha256;
 use metanode_types::level::{CageLevel, SecurityLevel};
+use metanode_types::receipt::Said;
 use metanode_types::tx::{ClusterNodes, PeerIdBytes, PlacementPolicy};
 
 fn name(n: &str) -> Name {
@@ -18,8 +20,9 @@ fn node() -> NodeRecord {
             peer_id: PeerIdBytes(vec![1, 2]),
             capacity: some,
             cage_level: CageLevel::Pinned,
+            wasm_level: CageLevel::Reproduced,
             runs_oci: true,
-            cpu_class: Digest([1; 32]),
+            machine: MachineClass { cpu: Digest([1; 32]), kernel: KernelRelease::new("6.1") },
             boot_id: 5,
         },
         status: NodeStatus::Lost,
@@ -30,6 +33,8 @@ fn node() -> NodeRecord {
         free: some,
         reserved: some,
         replicas: 10,
+        faults: 11,
+        faulted_height: 12,
     }
 }
 
@@ -53,6 +58,8 @@ fn deployment() -> DeploymentRecord {
         succeeded: 15,
         failed: 16,
         avoided: vec![Avoided { node: Address([17; 32]), until_ms: 18 }],
+        bonds: Amount(19),
+        open: 20,
     }
 }
 
@@ -64,7 +71,44 @@ fn replica(phase: ReplicaPhase) -> ReplicaRecord {
         attempts: 3,
         used: Usage { cpu_ms: 4, memory_mib_s: 5 },
         restarts: 6,
+        verification: None,
     }
+}
+
+/// A run at every step, and a challenge.
+fn verification() -> Verification {
+    let run = |n: u8, step| Execution {
+        node: Address([n; 32]),
+        epoch: 2,
+        receipt: ReceiptId([n; 32]),
+        assigned_ms: 3,
+        bond: Amount(u128::from(n)),
+        step,
+    };
+    let over = |said| Step::Over { said, usage: Usage { cpu_ms: 4, memory_mib_s: 5 }, report: None };
+    let committed = Step::Committed { commitment: Digest([6; 32]), at_ms: 7 };
+    Verification {
+        machine: MachineClass { cpu: Digest([1; 32]), kernel: KernelRelease::new("6.1") },
+        asked: 3,
+        executions: vec![
+            run(21, Step::Running(RunPhase::Assigned)),
+            run(22, committed),
+            run(23, over(Said::Outcome(Digest([8; 32])))),
+        ],
+        stage: Stage::Challenged { until_height: 9 },
+        outcome: Some(Digest([10; 32])),
+        challenge: Some(Challenge {
+            challenger: Address([11; 32]),
+            bond: Amount(12),
+            execution: run(24, over(Said::NoReveal)),
+            until_alive_ms: 13,
+        }),
+        void: vec![Address([14; 32])],
+    }
+}
+
+fn verified() -> ReplicaRecord {
+    ReplicaRecord { verification: Some(verification()), ..replica(ReplicaPhase::Verifying) }
 }
 
 fn held() -> Assignment {
@@ -104,7 +148,12 @@ fn encodings_are_frozen() {
     let pending = ReplicaPhase::Pending { since_height: 1, reason: PendingReason::NodeChanged };
     let got = [
         digest(&account),
-        digest(&SupplyRecord { genesis: Amount(1), burned: Amount(2), escrowed: Amount(3) }),
+        digest(&SupplyRecord {
+            genesis: Amount(1),
+            burned: Amount(2),
+            escrowed: Amount(3),
+            bonded: Amount(4),
+        }),
         digest(&node()),
         digest(&cluster()),
         digest(&deployment()),
@@ -112,6 +161,7 @@ fn encodings_are_frozen() {
         digest(&replica(ended)),
         digest(&replica(pending)),
         digest(&replica(ReplicaPhase::Failed { reason: ShortText::new("x") })),
+        digest(&verified()),
         digest(&head),
         digest(&tx),
         digest(&ProductionRecord { taken: 1, missed: 2, last_height: 3 }),
@@ -129,6 +179,7 @@ fn digests_of_subjects_are_frozen_and_leave_out_what_has_no_receipt() {
         cluster().digest().short(),
         deployment().digest().short(),
         replica(ReplicaPhase::Held(held())).digest().short(),
+        verified().digest().short(),
     ];
     assert_eq!(digests, FROZEN_DIGESTS);
 
@@ -141,9 +192,19 @@ fn digests_of_subjects_are_frozen_and_leave_out_what_has_no_receipt() {
     assert_ne!(DeploymentRecord { escrow: Amount(0), ..deployment() }.digest(), deployment().digest());
     let waits = replica(ReplicaPhase::Pending { since_height: 1, reason: PendingReason::New });
     assert_eq!(waits.digest(), Digest::default(), "no assignment, no record");
+    let mut told = verified();
+    told.verification.as_mut().unwrap().executions[0].receipt = ReceiptId::default();
+    assert_eq!(told.digest(), verified().digest(), "a receipt's id cannot be in what it covers");
+    told.verification.as_mut().unwrap().executions[0].bond = Amount(0);
+    assert_ne!(told.digest(), verified().digest());
+    told.verification.as_mut().unwrap().stage = Stage::Closed;
+    assert_eq!(told.digest(), Digest::default(), "what is closed has no record");
+    let bonded = DeploymentRecord { bonds: Amount(0), open: 0, ..deployment() };
+    assert_eq!(bonded.digest(), deployment().digest(), "the replicas' digests cover these");
 }
 
-const FROZEN: [&str; 12] = [
+const FROZEN: [&str; 13] = [
+    "0x",
     "0x2ae387c0",
     "0x04b64e80",
     "0x63f13952",
@@ -157,4 +218,5 @@ const FROZEN: [&str; 12] = [
     "0x209626bc",
     "0xe2e2033a",
 ];
-const FROZEN_DIGESTS: [&str; 5] = ["0xc0129092", "0x418eca6e", "0x3a1ccef1", "0x06086f80", "0x6dcdb4e0"];
+const FROZEN_DIGESTS: [&str; 6] =
+    ["0x", "0xc0129092", "0x418eca6e", "0x3a1ccef1", "0x06086f80", "0x6dcdb4e0"];

@@ -43,7 +43,7 @@ fn family(column: Column) -> &'static str {
     use Column::*;
     match column {
         Meta | Entries | Pending | HeartbeatDue | NodeReplicas | Expiry | Nonces | NonceBuckets
-        | Production => "state",
+        | Production | VerifyDue => "state",
         TreeNodes | TreeStale => "tree",
         Blocks | Certificates | Receipts | LogNodes => "history",
         BlockIds | Txs | ReceiptIds | SubjectReceipts | DeploymentReceipts => "index",

@@ -5,7 +5,7 @@ use crate::*;
 use metanode_types::account::AccountSecret;
 use metanode_types::block::LastCommit;
 use metanode_types::bls::BlsSecret;
-use metanode_types::cage_report::{CageReport, ExitStatus, inputs_digest};
+use metanode_types::cage_report::{CageReport, ExitStatus, commitment, inputs_digest};
 use metanode_types::certificate::{Bitmap, Certificate};
 use metanode_types::ids::{Address, ChainId, ContentDigest, Digest, Name};
 use metanode_types::level::{CageLevel, SecurityLevel};
@@ -201,8 +201,46 @@ impl Chain {
             witness: None,
             usage,
             fuel: None,
-            cpu_class: Digest::default(),
+            trace: None,
+            machine: Default::default(),
         }
+    }
+    /// As `cage_report`, pinned.
+    pub fn pinned_report(&self, n: &str, index: u32, exit: ExitStatus, usage: Usage) -> CageReport {
+        CageReport { level: CageLevel::Pinned, ..self.cage_report(n, index, exit, usage) }
+    }
+    pub fn verification(&self, n: &str, index: u32) -> records::Verification {
+        self.replica(n, index).verification.expect("its runs are compared")
+    }
+    /// Which test accounts are the nodes that were asked, in order of assignment.
+    pub fn asked(&self, n: &str, index: u32) -> Vec<u8> {
+        self.verification(n, index).executions.iter().map(|e| account_of(&e.node)).collect()
+    }
+    /// The epoch under which a node runs a replica that is compared.
+    fn epoch_of(&self, who: u8, n: &str, index: u32) -> u64 {
+        self.verification(n, index).execution_of(&address(who)).expect("it was asked").epoch
+    }
+    pub fn commit(&self, who: u8, n: &str, index: u32, report: &CageReport) -> TxBody {
+        let (replica, epoch) = (id(n, index), self.epoch_of(who, n, index));
+        let commitment = commitment(report, &salt(who), &address(who), &replica, epoch);
+        TxBody::CommitReport { replica, epoch, commitment }
+    }
+    pub fn reveal(&self, who: u8, n: &str, index: u32, report: &CageReport) -> TxBody {
+        let (replica, epoch) = (id(n, index), self.epoch_of(who, n, index));
+        TxBody::RevealReport { replica, epoch, report: report.clone(), salt: salt(who) }
+    }
+    /// Commits for every node asked, then reveals; what the last block did. `said` gives each one's report.
+    pub fn round(&mut self, n: &str, index: u32, said: &[(u8, CageReport)]) -> Done {
+        for (who, report) in said {
+            let body = self.commit(*who, n, index, report);
+            self.ok(*who, body);
+        }
+        let mut last = None;
+        for (who, report) in said {
+            let body = self.reveal(*who, n, index, report);
+            last = Some(self.ok(*who, body));
+        }
+        last.expect("at least one node was asked")
     }
     pub fn exited(&self, n: &str, index: u32, exit: ExitStatus, usage: Usage) -> TxBody {
         let report = self.cage_report(n, index, exit, usage);
@@ -221,6 +259,21 @@ impl Chain {
     }
 }
 
+pub fn account_of(node: &Address) -> u8 {
+    (1..=60).find(|i| address(*i) == *node).unwrap()
+}
+pub fn salt(who: u8) -> Digest {
+    Digest([who; 32])
+}
+/// A WASM job that `verify` nodes must agree on.
+pub fn verified(n: &str, replicas: u32, verify: u32) -> DeploySpec {
+    let mut spec = job(n, replicas);
+    spec.workload.image.kind = ImageKind::Wasm;
+    spec.workload.cage_level = CageLevel::Pinned;
+    spec.workload.verify = verify;
+    spec
+}
+
 pub fn id(n: &str, index: u32) -> ReplicaId {
     ReplicaId { deployment: name(n), index }
 }
@@ -231,8 +284,9 @@ pub fn node_spec(who: u8) -> NodeSpec {
         peer_id: PeerIdBytes(vec![who; 38]),
         capacity: Resources { cpu_milli: 4000, memory_bytes: 4 << 30, disk_bytes: 10 << 30, pids: 1000 },
         cage_level: CageLevel::Contained,
+        wasm_level: CageLevel::Pinned,
         runs_oci: true,
-        cpu_class: Digest::default(),
+        machine: Default::default(),
         boot_id: 1,
     }
 }
@@ -249,6 +303,7 @@ pub fn workload(kind: WorkloadKind) -> Workload {
         kind,
         cage_level: CageLevel::Contained,
         security: SecurityLevel::Standard,
+        verify: 0,
     }
 }
 pub fn service(n: &str, replicas: u32) -> DeploySpec {

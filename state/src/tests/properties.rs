@@ -30,7 +30,18 @@ enum Op {
         job: bool,
         cpu: u32,
         deposit: u128,
+        verify: u32,
     },
+    /// The next step of a node that was asked to run a replica which is compared; `lie` changes its report.
+    Compare {
+        name: usize,
+        index: u32,
+        who: usize,
+        lie: u8,
+    },
+    Challenge(u8, usize, u32, u128),
+    /// Time for whoever is late.
+    Late(u8),
     Scale {
         who: u8,
         name: usize,
@@ -52,10 +63,22 @@ fn ops() -> impl Strategy<Value = Vec<(u64, Vec<Op>)>> {
     let money = prop_oneof![Just(0u128), 1..1_000_000u128, Just(RICH), Just(50_000_000u128)];
     let op = prop_oneof![
         2 => (1..5u8, 1..5u8, money.clone()).prop_map(|(a, b, m)| Op::Pay(a, b, m)),
-        2 => (11..15u8, 500..5000u32).prop_map(|(n, cpu)| Op::Register(n, cpu)),
-        3 => (11..15u8).prop_map(Op::Heartbeat),
-        4 => (1..3u8, 0..3usize, 0..5u32, any::<bool>(), 100..2000u32, money.clone())
-            .prop_map(|(who, name, replicas, job, cpu, m)| Op::Deploy { who, name, replicas, job, cpu, deposit: m }),
+        2 => (11..17u8, 500..5000u32).prop_map(|(n, cpu)| Op::Register(n, cpu)),
+        3 => (11..17u8).prop_map(Op::Heartbeat),
+        3 => (1..3u8, 0..3usize, 0..5u32, any::<bool>(), 100..2000u32, money.clone()).prop_map(
+            |(who, name, replicas, job, cpu, deposit)| Op::Deploy {
+                who, name, replicas, job, cpu, deposit, verify: 0
+            }
+        ),
+        4 => (1..3u8, 0..3usize, 1..3u32, 100..900u32, 0..3u32).prop_map(|(who, name, replicas, cpu, k)| {
+            let verify = if k == 0 { 0 } else { 2 * k + 1 };
+            Op::Deploy { who, name, replicas, job: true, cpu, deposit: 60_000_000, verify: verify | PINNED }
+        }),
+        14 => (0..3usize, 0..2u32, 0..8usize, 0..6u8)
+            .prop_map(|(name, index, who, lie)| Op::Compare { name, index, who, lie }),
+        2 => (1..5u8, 0..3usize, 0..2u32, prop_oneof![Just(0u128), Just(40_000_000)])
+            .prop_map(|(who, name, index, bond)| Op::Challenge(who, name, index, bond)),
+        1 => (1..6u8).prop_map(Op::Late),
         1 => (1..3u8, 0..3usize, 0..6u32, money)
             .prop_map(|(who, name, replicas, deposit)| Op::Scale { who, name, replicas, deposit }),
         1 => (1..3u8, 0..3usize).prop_map(|(who, name)| Op::Stop(who, name)),
@@ -82,6 +105,29 @@ fn report(chain: &Chain, name: &str, index: u32, event: u8, cpu: u64, lie: u8) -
     Some((who, TxBody::Report(Report { replica: id(name, index), epoch, event })))
 }
 
+/// Marks a deployment that demands level pinned.
+const PINNED: u32 = 1 << 16;
+
+/// What the ledger waits for from the `who`th node asked; now and then one that lies or has no verdict.
+fn compare(chain: &Chain, n: &str, index: u32, who: usize, lie: u8) -> Option<(u8, TxBody)> {
+    let v = chain.view().replica(&id(n, index)).unwrap()?.verification?;
+    let challenge = v.challenge.iter().map(|c| &c.execution);
+    let all: Vec<&Execution> = v.executions.iter().chain(challenge).collect();
+    let node = account_of(&all.get(who % all.len().max(1))?.node);
+    let mut report = chain.pinned_report(n, index, ExitStatus::Code(0), Usage { cpu_ms: 9, memory_mib_s: 3 });
+    // A node's lie is its own for good, so that it commits to what it reveals.
+    match node % 4 {
+        0 => report.stdout.0[0] ^= lie % 2,
+        1 => report.stderr.0[0] = node,
+        2 if index == 1 => report.exit = ExitStatus::Timeout,
+        _ => {}
+    }
+    let opens = matches!(v.execution_of(&address(node))?.step, Step::Committed { .. });
+    let body =
+        if opens { chain.reveal(node, n, index, &report) } else { chain.commit(node, n, index, &report) };
+    Some((node, body))
+}
+
 fn tx(chain: &mut Chain, op: &Op) -> Option<SignedTx> {
     let (who, body) = match op {
         Op::Pay(a, b, m) => (*a, TxBody::Transfer { to: address(*b), amount: Amount(*m) }),
@@ -91,9 +137,17 @@ fn tx(chain: &mut Chain, op: &Op) -> Option<SignedTx> {
             (*n, TxBody::RegisterNode(spec))
         }
         Op::Heartbeat(n) => (*n, TxBody::Heartbeat { boot_id: 1, free: Default::default() }),
-        Op::Deploy { who, name, replicas, job: is_job, cpu, deposit } => {
+        Op::Compare { name, index, who, lie } => compare(chain, NAMES[*name], *index, *who, *lie)?,
+        Op::Challenge(who, name, index, bond) => {
+            (*who, TxBody::Challenge { replica: id(NAMES[*name], *index), bond: Amount(*bond) })
+        }
+        Op::Late(_) => return None,
+        Op::Deploy { who, name, replicas, job: is_job, cpu, deposit, verify } => {
             let make = if *is_job { job } else { service };
             let mut spec = make(NAMES[*name], *replicas);
+            if verify & PINNED != 0 {
+                spec = verified(NAMES[*name], *replicas, verify & !PINNED);
+            }
             spec.workload.resources.cpu_milli = *cpu;
             spec.deposit = Amount(*deposit);
             (*who, TxBody::Deploy(spec))
@@ -169,6 +223,12 @@ fn receipts_compose(chain: &Chain) {
 
 fn play(chain: &mut Chain, history: &[(u64, Vec<Op>)]) {
     for (after_ms, ops) in history {
+        for late in ops.iter().filter_map(|op| if let Op::Late(n) = op { Some(*n) } else { None }) {
+            for _ in 0..u64::from(late) * 12 {
+                let beats = chain.heartbeats(11..17);
+                chain.block_of_valid(5_000, beats);
+            }
+        }
         let txs: Vec<SignedTx> = ops.iter().filter_map(|op| tx(chain, op)).collect();
         let before = holds(chain);
         let done = chain.block_of_valid(*after_ms, txs);
@@ -194,7 +254,7 @@ proptest! {
 
     #[test]
     fn every_law_holds_over_random_histories(history in ops()) {
-        let mut chain = Chain::with_nodes(2);
+        let mut chain = Chain::with_nodes(6);
         play(&mut chain, &history);
     }
 }
@@ -204,7 +264,7 @@ proptest! {
 
     #[test]
     fn a_history_replays_to_the_same_head_on_disk_and_in_memory(history in ops()) {
-        let mut chain = Chain::with_nodes(2);
+        let mut chain = Chain::with_nodes(6);
         play(&mut chain, &history);
         let head = chain.view().head().clone();
         prop_assert_eq!(&replay(&chain, Arc::new(MemStore::new())), &head);

@@ -81,6 +81,8 @@ pub(crate) fn run(draft: &mut Draft<'_>, call: &Call, spec: &DeploySpec) -> Step
         succeeded: 0,
         failed: 0,
         avoided: Vec::new(),
+        bonds: Amount::ZERO,
+        open: 0,
     };
     draft.put(keys::workload(&spec.name), &spec.workload);
     for index in 0..spec.replicas {
@@ -128,6 +130,9 @@ fn judge(
     let w = &spec.workload;
     let (ok, why) = name_is_free(old, call, now, draft.params().retention_ms);
     rules.ask("name", ok, Code::NameTaken, why);
+    let open = old.map_or(0, |d| d.open);
+    let why = format!("{open} results of the name's last deployment may still be challenged");
+    rules.ask("challenges", open == 0 || !ok, Code::StillOpen, why);
     let count = spec.replicas;
     let ok = (1..=MAX_REPLICAS).contains(&count);
     rules.ask(
@@ -177,7 +182,8 @@ fn judge_level(draft: &Draft<'_>, w: &Workload, cluster: &ClusterSpec, rules: &m
     let demanded = demanded_level(w, draft.params());
     let member = |a| cluster.nodes.0.is_empty() || cluster.nodes.0.contains(a);
     let nodes = draft.nodes()?;
-    let offered = nodes.iter().filter(|(a, _)| member(a)).map(|(_, n)| n.spec.cage_level).max();
+    let offered = nodes.iter().filter(|(a, _)| member(a)).map(|(_, n)| n.spec.level_for(w.image.kind));
+    let offered = offered.max();
     // Every node offers the lowest level, so a deployment may come before the first node.
     let offered = offered.unwrap_or(CageLevel::Contained);
     let by = if w.cage_level >= demanded {
@@ -187,6 +193,14 @@ fn judge_level(draft: &Draft<'_>, w: &Workload, cluster: &ClusterSpec, rules: &m
     };
     let why = format!("{by} demands cage level {demanded}; nodes of this cluster offer {offered} at most");
     rules.ask("cage-level", offered >= demanded, Code::CageLevelNotOffered, why);
+    if !w.is_job() {
+        let why = format!("services run contained; {demanded} is demanded");
+        rules.ask("service-level", demanded == CageLevel::Contained, Code::ServiceNotContained, why);
+    }
+    if w.verify > 0 {
+        let why = format!("runs are compared from level pinned on; {demanded} is demanded");
+        rules.ask("verify", demanded >= CageLevel::Pinned, Code::VerifyNeedsPinned, why);
+    }
     Ok(())
 }
 
@@ -236,19 +250,22 @@ fn judge_money(draft: &Draft<'_>, call: &Call, spec: &DeploySpec, fee: Amount, r
     Ok(())
 }
 
-/// Least deposit of a deployment: its limits for a minute, or for a job's whole timeout. `None` on overflow.
+/// Least deposit of a deployment: the limits of every cage for a minute, or for a job's whole timeout. `None` on
+/// overflow.
 pub fn minimum_deposit(state: &(impl StateRead + ?Sized), w: &Workload, replicas: u32) -> Option<Amount> {
     let time = match w.kind {
         WorkloadKind::Service { .. } => MIN_SERVICE_MS,
         WorkloadKind::Job { timeout_ms } => timeout_ms,
     };
-    state.params().tariff.price(&at_limits(w, time))?.checked_mul(replicas.into())
+    let cages = u128::from(replicas) * u128::from(w.executions());
+    state.params().tariff.price(&at_limits(w, time))?.checked_mul(cages)
 }
 
 /// Removes workload and replicas of an ended deployment; its record stays as the memory of the name.
 fn remove_rows(draft: &mut Draft<'_>, name: &Name) -> Result<()> {
     for r in draft.replicas(name)? {
         assert!(r.assignment().is_none(), "an ended deployment holds nothing");
+        assert!(r.open_verification().is_none(), "what may be challenged stays");
         draft.remove(keys::replica(&r.id));
     }
     draft.remove(keys::workload(name));

@@ -12,6 +12,7 @@ use crate::records::*;
 use crate::replica;
 use crate::schedule;
 use crate::tx::pay_fee;
+use crate::verified;
 use crate::view::{StateRead, load, required};
 use metanode_types::ids::{Address, Digest};
 use metanode_types::receipt::{Action, ReceiptBody, Subject, UnassignReason};
@@ -48,6 +49,8 @@ pub(crate) fn run(draft: &mut Draft<'_>, call: &Call, spec: &NodeSpec) -> Step {
         free: spec.capacity,
         reserved: Resources::default(),
         replicas: 0,
+        faults: 0,
+        faulted_height: 0,
     });
     node_life::heard(draft, &sender, &mut node);
     node.spec = spec.clone();
@@ -68,8 +71,11 @@ fn shed(draft: &mut Draft<'_>, address: &Address) -> Step {
         let with = kept.saturating_add(workload.resources);
         let fits = node.spec.capacity.checked_sub(with).is_some()
             && schedule::node_can_run(&node.spec, &workload, draft.params());
-        if fits {
+        let class = r.open_verification().is_none_or(|v| v.machine == node.spec.machine);
+        if fits && class {
             kept = with;
+        } else if r.assignment().is_none() {
+            verified::withdraw(draft, r, *address)?;
         } else {
             replica::unassign(draft, &r.id, UnassignReason::NodeChanged)?;
         }

@@ -8,4 +8,5 @@ mod ledger;
 mod load;
 mod quorum;
 mod rpc;
+mod verified;
 mod workload;

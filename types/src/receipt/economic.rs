@@ -22,6 +22,8 @@ pub enum Holder {
     Escrow(Name),
     /// Taken out of the supply.
     Burned,
+    /// The bonds of a replica's executions and challenge.
+    Bond(ReplicaId),
 }
 
 /// One side of a booking: positive = credited, negative = debited, in micro-units.
@@ -93,6 +95,57 @@ pub enum EconomicKind {
         /// Amount returned.
         amount: Amount,
     },
+    /// A bond was put up: by placement for an execution, or by a transaction that challenges.
+    Bonded {
+        /// Replica that it is for.
+        replica: ReplicaId,
+        /// Put up.
+        amount: Amount,
+        /// Fee paid.
+        fee: Amount,
+    },
+    /// A bond went back to who put it up.
+    BondReturned {
+        /// Replica that it was for.
+        replica: ReplicaId,
+        /// Who put it up.
+        to: Address,
+        /// Amount returned.
+        amount: Amount,
+    },
+    /// A bond, or a part of it, was lost to another account.
+    BondPaid {
+        /// Replica that it was for.
+        replica: ReplicaId,
+        /// Who put it up.
+        from: Address,
+        /// Who receives it.
+        to: Address,
+        /// Amount paid.
+        amount: Amount,
+    },
+    /// A bond, or a part of it, was lost to nobody.
+    BondBurned {
+        /// Replica that it was for.
+        replica: ReplicaId,
+        /// Who put it up.
+        from: Address,
+        /// Amount burned.
+        amount: Amount,
+    },
+}
+
+impl EconomicKind {
+    /// Replica whose bonds move.
+    pub fn bond_of(&self) -> Option<&ReplicaId> {
+        match self {
+            EconomicKind::Bonded { replica, .. }
+            | EconomicKind::BondReturned { replica, .. }
+            | EconomicKind::BondPaid { replica, .. }
+            | EconomicKind::BondBurned { replica, .. } => Some(replica),
+            _ => None,
+        }
+    }
 }
 
 /// Body of an Economic receipt.
@@ -133,6 +186,18 @@ impl Economic {
             ],
             EconomicKind::Refunded { deployment, amount } => {
                 vec![(Holder::Escrow(deployment.clone()), debit(amount)?), (account(payer), credit(amount)?)]
+            }
+            EconomicKind::Bonded { replica, amount, fee } => vec![
+                (account(payer), debit(&amount.checked_add(*fee)?)?),
+                (Holder::Bond(replica.clone()), credit(amount)?),
+                (account(fee_to), credit(fee)?),
+            ],
+            EconomicKind::BondReturned { replica, to, amount }
+            | EconomicKind::BondPaid { replica, to, amount, .. } => {
+                vec![(Holder::Bond(replica.clone()), debit(amount)?), (account(*to), credit(amount)?)]
+            }
+            EconomicKind::BondBurned { replica, amount, .. } => {
+                vec![(Holder::Bond(replica.clone()), debit(amount)?), (Holder::Burned, credit(amount)?)]
             }
         };
         let postings = rows.into_iter().filter(|(_, delta)| *delta != 0);

@@ -1,6 +1,6 @@
 //! POA and POE: who did it and under which assignment, and what the cage measured.
 
-use super::{Check, Outcome, Status, assignment_of, check, ensure};
+use super::{Check, Outcome, Status, assignment_of, check, ensure, verified};
 use crate::bundle::{Bundle, Cause, MAX_CORE_BODY_BYTES};
 use crate::cage_report::{CageReport, inputs_digest};
 use crate::codec;
@@ -108,6 +108,17 @@ fn matches_receipt(receipt: &Receipt, body: &TxBody) -> Result<(), String> {
             };
             if same { Ok(()) } else { fail("event") }
         }
+        (ReceiptBody::Action(action), TxBody::CommitReport { replica, epoch, commitment }) => {
+            let Action::Committed { epoch: e, commitment: c, .. } = action else { return Ok(()) };
+            let same = receipt.subject == Subject::Replica(replica.clone()) && e == epoch && c == commitment;
+            if same { Ok(()) } else { fail("commitment") }
+        }
+        (ReceiptBody::Action(action), TxBody::RevealReport { replica, epoch, report, salt }) => {
+            let Action::Revealed { epoch: e, report: r, salt: s, .. } = action else { return Ok(()) };
+            let subject = receipt.subject == Subject::Replica(replica.clone());
+            let same = subject && e == epoch && r == report && s == salt;
+            if same { Ok(()) } else { fail("report") }
+        }
         (ReceiptBody::Action(Action::Deployed { workload, image, replicas, .. }), TxBody::Deploy(spec)) => {
             let same = *workload == spec.workload.digest()
                 && *image == spec.workload.image.digest
@@ -130,6 +141,18 @@ pub(super) fn poe(bundle: &Bundle) -> Check {
         ReceiptBody::Action(action @ Action::Exited { report, .. }) => {
             check("POE", POE, executed(bundle, action, report))
         }
+        ReceiptBody::Action(action @ Action::Revealed { .. }) => {
+            check("POE", POE, verified::revealed(bundle, receipt, action))
+        }
+        ReceiptBody::Action(action @ Action::Settled { .. }) => {
+            check("POE", POE, verified::settled(bundle, action))
+        }
+        ReceiptBody::Action(action @ Action::Unsettled { .. }) => {
+            check("POE", POE, verified::unsettled(action))
+        }
+        ReceiptBody::Action(action @ Action::ChallengeDecided { .. }) => {
+            check("POE", POE, verified::decided(bundle, action))
+        }
         _ => Check {
             name: "POE",
             title: POE,
@@ -139,6 +162,11 @@ pub(super) fn poe(bundle: &Bundle) -> Check {
 }
 
 fn executed(bundle: &Bundle, action: &Action, report: &CageReport) -> Outcome {
+    Ok(format!("{}; reported by the node, not re-executed", ran_as_assigned(bundle, action, report)?))
+}
+
+/// The report is of the assigned image on the assigned inputs; what it says.
+pub(super) fn ran_as_assigned(bundle: &Bundle, action: &Action, report: &CageReport) -> Outcome {
     let assignment = assignment_of(bundle, action).ok_or("the assignment is not in the bundle")?;
     let ReceiptBody::Action(Action::Assigned { workload, image, seed, clock_ms, .. }) = &assignment.body
     else {
@@ -153,7 +181,7 @@ fn executed(bundle: &Bundle, action: &Action, report: &CageReport) -> Outcome {
         None => format!("no witness at level {}", report.level),
     };
     Ok(format!(
-        "level {} reached, {}, image {}, stdout {}, {output}, {witness}; reported by the node, not re-executed",
+        "level {} reached, {}, image {}, stdout {}, {output}, {witness}",
         report.level,
         report.exit,
         image.short(),

@@ -44,6 +44,11 @@ fn parties(bundle: &Bundle, e: &Economic) -> Result<(Address, Address), String> 
         (EconomicKind::Charged { .. } | EconomicKind::Refunded { .. }, s) => {
             Err(format!("an escrow cannot belong to {s}"))
         }
+        (EconomicKind::Bonded { .. }, Subject::Account(a)) => Ok((*a, last)),
+        (kind, subject) if kind.bond_of().is_some() => match subject {
+            Subject::Replica(r) if kind.bond_of() == Some(r) => Ok((last, last)),
+            s => Err(format!("a bond of another replica than {s}")),
+        },
         (_, Subject::Account(a)) => Ok((*a, last)),
         (_, s) => Err(format!("{s} cannot pay a fee")),
     }
@@ -71,6 +76,18 @@ fn price(bundle: &Bundle, trust: &TrustRoot, kind: &EconomicKind) -> Outcome {
             fee_is_tariffs(bundle, trust, fee, format!("{amount} put in escrow"))
         }
         EconomicKind::Refunded { amount, .. } => Ok(format!("{amount} returned from escrow")),
+        EconomicKind::Bonded { amount, fee, .. } if bundle.cause.is_none() => {
+            ensure(*fee == Amount::ZERO, || "a fee without a transaction".into())?;
+            let most = trust.params.verify.bond;
+            ensure(*amount <= most, || format!("a bond of {amount}, the chain's is {most}"))?;
+            Ok(format!("a bond of {amount} put up for an execution"))
+        }
+        EconomicKind::Bonded { amount, fee, .. } => {
+            fee_is_tariffs(bundle, trust, fee, format!("a bond of {amount} put up"))
+        }
+        EconomicKind::BondReturned { amount, .. } => Ok(format!("a bond of {amount} returned")),
+        EconomicKind::BondPaid { amount, .. } => Ok(format!("{amount} of a bond lost to another account")),
+        EconomicKind::BondBurned { amount, .. } => Ok(format!("{amount} of a bond lost and burned")),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::block::{
 };
 use crate::bls::{BlsSecret, BlsSignature};
 use crate::bundle::{Bundle, Cause, FullPart};
-use crate::cage_report::{CageReport, ExitStatus, inputs_digest};
+use crate::cage_report::{CageReport, ExitStatus, KernelRelease, MachineClass, inputs_digest};
 use crate::certificate::{Bitmap, Certificate};
 use crate::hash::Hash;
 use crate::ids::{Address, BlockId, ContentDigest};
@@ -21,6 +21,8 @@ use crate::receipt::{Action, Economic, EconomicKind, Receipt, ReceiptBody, Subje
 use crate::tx::{ReplicaEvent, Report, SignedTx, TxBody};
 use crate::validator::Validator;
 use crate::workload::ReplicaId;
+
+mod verified;
 
 const NODE: [u8; 32] = [7; 32];
 
@@ -95,7 +97,8 @@ fn report() -> CageReport {
         witness: None,
         usage: Usage { cpu_ms: 10, memory_mib_s: 20 },
         fuel: None,
-        cpu_class: digest(27),
+        trace: None,
+        machine: MachineClass { cpu: digest(27), kernel: KernelRelease::new("6.1") },
     }
 }
 

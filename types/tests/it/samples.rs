@@ -20,7 +20,7 @@ use metanode_types::ids::{Address, BlockId, ChainId};
 use metanode_types::level::{CageLevel, SecurityLevel};
 use metanode_types::limits::{MAX_BLOCK_BYTES, MAX_BUNDLE_BYTES, MAX_RECEIPT_BYTES, MAX_TX_BYTES};
 use metanode_types::merkle::Frontier;
-use metanode_types::params::{ChainParams, ConsensusTimeouts, SecurityProfile, Tariff};
+use metanode_types::params::{ChainParams, ConsensusTimeouts, SecurityProfile, Tariff, VerifyParams};
 use metanode_types::quantity::Amount;
 use metanode_types::validator::{Validator, ValidatorSet};
 use metanode_types::vote::{ProposalContent, VoteContent, VoteKind};
@@ -134,6 +134,12 @@ pub fn params() -> ChainParams {
             profile(SecurityLevel::High, CageLevel::Reproduced, 2),
             profile(SecurityLevel::Maximum, CageLevel::Replayed, 3),
         ],
+        verify: VerifyParams {
+            bond: Amount(1_000_000),
+            commit_ms: 60_000,
+            reveal_ms: 50_000,
+            challenge_window: 100,
+        },
     }
 }
 

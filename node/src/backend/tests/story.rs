@@ -133,7 +133,8 @@ impl Story {
             witness: None,
             usage: Usage { cpu_ms: 500, memory_mib_s: 100 },
             fuel: None,
-            cpu_class: Digest::default(),
+            trace: None,
+            machine: Default::default(),
         };
         ReplicaEvent::Exited { report, restarts: 0 }
     }
@@ -178,8 +179,9 @@ pub fn node_spec(who: u8) -> NodeSpec {
         peer_id: PeerIdBytes(vec![who; 32]),
         capacity: Resources { cpu_milli: 4000, memory_bytes: 4 << 30, disk_bytes: 10 << 30, pids: 1000 },
         cage_level: CageLevel::Contained,
+        wasm_level: CageLevel::Pinned,
         runs_oci: true,
-        cpu_class: Digest::default(),
+        machine: Default::default(),
         boot_id: 1,
     }
 }
@@ -201,6 +203,7 @@ fn deploy(n: &str, replicas: u32, kind: WorkloadKind) -> DeploySpec {
         kind,
         cage_level: CageLevel::Contained,
         security: SecurityLevel::Standard,
+        verify: 0,
     };
     DeploySpec { name: name(n), cluster: name("default"), replicas, workload, deposit: Amount(50_000_000) }
 }

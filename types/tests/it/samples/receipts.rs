@@ -8,7 +8,7 @@ use metanode_types::level::{CageLevel, SecurityLevel};
 use metanode_types::quantity::Amount;
 use metanode_types::receipt::{
     Action, Agreement, Economic, EconomicKind, Holder, Light, Pipeline, Posting, Receipt, ReceiptBody,
-    RuleOutcome, Subject, UnassignReason,
+    RuleOutcome, Said, Subject, UnassignReason, Vote, Votes,
 };
 use metanode_types::tx::ShortText;
 
@@ -38,6 +38,43 @@ fn actions() -> Vec<Action> {
         Action::Exited { node, epoch, assignment, report: report(ExitStatus::Code(0)), restarts: 6 },
         Action::Refused { node, epoch, assignment, reason: short("image unknown") },
         Action::Failed { kind: short("deploy"), code: 7, reason: short("no money") },
+    ]
+}
+
+fn votes() -> Votes {
+    let said = [
+        Said::Outcome(Digest(h(111))),
+        Said::NoVerdict(ShortText::new("timeout")),
+        Said::NoCommit,
+        Said::NoReveal,
+    ];
+    let vote = |(i, said)| Vote { node: Address(h(112 + i as u8)), name: "node-1".parse().unwrap(), said };
+    Votes(said.into_iter().enumerate().map(vote).collect())
+}
+
+/// Actions of verified jobs.
+fn verified() -> Vec<Action> {
+    let (node, epoch, challenger) = (Address(h(121)), 122, Address(h(123)));
+    let (assignment, commitment, salt) = (ReceiptId(h(124)), Digest(h(125)), Digest(h(126)));
+    let (outcome, challenged) = (Digest(h(127)), Digest(h(128)));
+    let report = || report(ExitStatus::Code(0));
+    vec![
+        Action::Committed { node, epoch, assignment, commitment },
+        Action::Revealed { node, epoch, assignment, commitment, report: report(), salt },
+        Action::Settled { epoch, asked: 5, assignment, outcome, report: report(), votes: votes() },
+        Action::Unsettled { epoch, asked: 5, votes: votes() },
+        Action::Challenged { node, epoch, challenger, outcome },
+        Action::ChallengeDecided {
+            node,
+            epoch,
+            assignment,
+            challenger,
+            challenged,
+            report: report(),
+            upheld: false,
+        },
+        Action::ChallengeVoid { node, epoch, challenger, said: Said::NoReveal },
+        Action::Closed { epoch, outcome: Some(outcome) },
     ]
 }
 
@@ -78,16 +115,26 @@ fn economics() -> Vec<(&'static str, EconomicKind)> {
         ("escrowed", EconomicKind::Escrowed { deployment: deployment(), amount, fee }),
         ("charged", charged),
         ("refunded", EconomicKind::Refunded { deployment: deployment(), amount }),
+        ("bonded", EconomicKind::Bonded { replica: replica(), amount, fee }),
+        ("bond-returned", EconomicKind::BondReturned { replica: replica(), to: Address(h(98)), amount }),
+        (
+            "bond-paid",
+            EconomicKind::BondPaid { replica: replica(), from: Address(h(99)), to: Address(h(98)), amount },
+        ),
+        ("bond-burned", EconomicKind::BondBurned { replica: replica(), from: Address(h(99)), amount }),
     ]
 }
 
 fn economic(kind: EconomicKind) -> Economic {
     let posting = |holder, delta| Posting { holder, delta };
-    let postings = vec![
+    let mut postings = vec![
         posting(Holder::Account(Address(h(97))), -(1i128 << 90)),
         posting(Holder::Escrow("web".parse().unwrap()), (1 << 90) - 5),
         posting(Holder::Burned, 5),
     ];
+    if let Some(replica) = kind.bond_of() {
+        postings[2] = posting(Holder::Bond(replica.clone()), 5);
+    }
     Economic { kind, postings }
 }
 
@@ -101,6 +148,9 @@ pub fn receipts() -> Vec<(String, Receipt)> {
     bodies.push(("pipeline".into(), ReceiptBody::Pipeline(pipeline())));
     for (name, kind) in economics() {
         bodies.push((format!("economic {name}"), ReceiptBody::Economic(economic(kind))));
+    }
+    for (i, action) in verified().into_iter().enumerate() {
+        bodies.push((format!("verified {i} {}", action.name()), ReceiptBody::Action(action)));
     }
     let subjects = [
         Subject::Account(Address(h(101))),

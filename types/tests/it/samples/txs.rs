@@ -1,7 +1,7 @@
 //! Transactions of every kind, workloads and cage reports.
 
 use super::{Sample, TX_CAP, account, both, chain, h};
-use metanode_types::cage_report::{CageReport, ExitStatus, WitnessRoot};
+use metanode_types::cage_report::{CageReport, ExitStatus, KernelRelease, MachineClass, WitnessRoot};
 use metanode_types::ids::{Address, ContentDigest, Digest};
 use metanode_types::level::{CageLevel, SecurityLevel};
 use metanode_types::params::Usage;
@@ -35,6 +35,7 @@ fn workload(kind: WorkloadKind, image: ImageKind) -> Workload {
         kind,
         cage_level: CageLevel::Pinned,
         security: SecurityLevel::High,
+        verify: 0,
     }
 }
 
@@ -43,6 +44,10 @@ fn workloads() -> Vec<(&'static str, Workload)> {
     let service = |health| workload(WorkloadKind::Service { health }, ImageKind::Oci);
     vec![
         ("job", workload(WorkloadKind::Job { timeout_ms: 60_000 }, ImageKind::Wasm)),
+        (
+            "job verified",
+            Workload { verify: 5, ..workload(WorkloadKind::Job { timeout_ms: 60_000 }, ImageKind::Wasm) },
+        ),
         ("service", service(None)),
         ("service tcp", service(Some(health(None)))),
         ("service http", service(Some(health(Some("/healthz"))))),
@@ -61,8 +66,13 @@ pub fn report(exit: ExitStatus) -> CageReport {
         witness: Some(WitnessRoot { root: Digest(h(56)), entries: 57, bytes: 58 }),
         usage: usage(),
         fuel: Some(59),
-        cpu_class: Digest(h(60)),
+        trace: Some(Digest(h(70))),
+        machine: machine(60),
     }
+}
+
+pub fn machine(n: u8) -> MachineClass {
+    MachineClass { cpu: Digest(h(n)), kernel: KernelRelease::new("6.1.0-28-amd64") }
 }
 
 fn exits() -> Vec<(&'static str, ExitStatus)> {
@@ -85,8 +95,9 @@ pub fn bodies() -> Vec<(String, TxBody)> {
         peer_id: PeerIdBytes(vec![0, 36, 8, 1]),
         capacity: resources(),
         cage_level: CageLevel::Replayed,
+        wasm_level: CageLevel::Pinned,
         runs_oci: true,
-        cpu_class: Digest(h(61)),
+        machine: machine(61),
         boot_id: 62,
     };
     let cluster = |placement| ClusterSpec {
@@ -100,7 +111,7 @@ pub fn bodies() -> Vec<(String, TxBody)> {
         name: name("web"),
         cluster: name("default"),
         replicas: 3,
-        workload: workloads().remove(3).1,
+        workload: workloads().remove(4).1,
         deposit: Amount(5_000_000),
     };
     let events = [
@@ -120,6 +131,12 @@ pub fn bodies() -> Vec<(String, TxBody)> {
         ("scale".into(), TxBody::Scale { deployment: name("web"), replicas: 4, deposit: Amount(68) }),
         ("stop".into(), TxBody::Stop { deployment: name("web") }),
     ];
+    let (commitment, salt) = (Digest(h(71)), Digest(h(72)));
+    let (committed, revealed) = (report(ExitStatus::Code(0)), replica());
+    out.push(("commit-report".into(), TxBody::CommitReport { replica: replica(), epoch: 73, commitment }));
+    let reveal = TxBody::RevealReport { replica: revealed, epoch: 74, report: committed, salt };
+    out.push(("reveal-report".into(), reveal));
+    out.push(("challenge".into(), TxBody::Challenge { replica: replica(), bond: Amount(75) }));
     for (event_name, event) in events {
         let body = TxBody::Report(Report { replica: replica(), epoch: 69, event });
         out.push((format!("report {event_name}"), body));
