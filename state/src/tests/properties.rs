@@ -13,6 +13,7 @@ use metanode_types::quantity::Amount;
 use metanode_types::receipt::*;
 use metanode_types::tx::*;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -221,7 +222,8 @@ fn receipts_compose(chain: &Chain) {
     }
 }
 
-fn play(chain: &mut Chain, history: &[(u64, Vec<Op>)]) {
+/// Plays a history; the actions that its blocks put on record.
+fn play(chain: &mut Chain, history: &[(u64, Vec<Op>)]) -> BTreeMap<&'static str, u32> {
     for (after_ms, ops) in history {
         for late in ops.iter().filter_map(|op| if let Op::Late(n) = op { Some(*n) } else { None }) {
             for _ in 0..u64::from(late) * 12 {
@@ -235,6 +237,30 @@ fn play(chain: &mut Chain, history: &[(u64, Vec<Op>)]) {
         nothing_moves_without_a_receipt(&before, &holds(chain), &done.receipts);
     }
     receipts_compose(chain);
+    let mut seen = BTreeMap::new();
+    for logged in chain.view().receipts_from(1, usize::MAX).unwrap().items {
+        if let ReceiptBody::Action(a) = &logged.receipt.body {
+            *seen.entry(a.name()).or_insert(0) += 1;
+        }
+    }
+    seen
+}
+
+/// The laws above would hold of nothing, too: the histories reach every step of a verified job.
+#[test]
+fn random_histories_reach_every_step() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for _ in 0..96 {
+        let history = ops().new_tree(&mut runner).unwrap().current();
+        for (name, count) in play(&mut Chain::with_nodes(6), &history) {
+            *seen.entry(name).or_insert(0) += count;
+        }
+    }
+    let steps = ["committed", "revealed", "settled", "unsettled", "challenged", "closed"];
+    for name in steps.iter().chain(&["challenge-decided", "challenge-void"]) {
+        assert!(seen.contains_key(name), "{name} is never reached: {seen:?}");
+    }
 }
 
 /// Executes every block of `chain` again on `store`.

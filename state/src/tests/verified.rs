@@ -17,7 +17,8 @@ const EARNED: u128 = 990;
 
 fn actions(done: &Done) -> Vec<&'static str> {
     let name = |r: &Receipt| match &r.body {
-        ReceiptBody::Action(a) => Some(a.name()),
+        // The nodes of these tests send no heartbeats unless time is what is tested.
+        ReceiptBody::Action(a) if !matches!(a, Action::NodeLost) => Some(a.name()),
         _ => None,
     };
     done.receipts.iter().filter_map(name).collect()
