@@ -4,6 +4,7 @@
 //! notes about times and its choice of what `/proc` shows, and never replace the kernel's permission checks: the
 //! call itself is always the program's. A path that cannot be told is `None`, and then nothing is noted.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -57,6 +58,13 @@ impl Place {
         sys::fstat(found.as_fd()).ok()
     }
 
+    /// What the kernel would find there for the program; `None` when the program has to ask it itself.
+    pub(crate) fn find(&self, cage: &Supervisor, id: TaskId, follow: bool) -> Option<Result<OwnedFd, i32>> {
+        let start = if self.text.starts_with(b"/") { None } else { Some(start(cage, id, self.dir)?) };
+        let found = cage.tree()?.find(start.as_ref(), &self.text, follow)?;
+        Some(found.map_err(|e| e.raw_os_error().unwrap_or(libc::EIO)))
+    }
+
     /// The directory that holds it.
     pub(crate) fn parent(&self, cage: &Supervisor, id: TaskId) -> Option<libc::stat> {
         parent_of(cage.tree()?, &self.absolute(cage, id)?)
@@ -69,6 +77,15 @@ pub(crate) fn parent_of(tree: &Tree, path: &[u8]) -> Option<libc::stat> {
     let cut = path[..=end].iter().rposition(|c| *c == b'/')?;
     let parent = if cut == 0 { b"/" } else { &path[..cut] };
     sys::fstat(tree.lookup(parent, true).ok()?.as_fd()).ok()
+}
+
+/// The directory that relative names start from.
+fn start(cage: &Supervisor, id: TaskId, dir: i32) -> Option<OwnedFd> {
+    if dir != libc::AT_FDCWD {
+        return cage.descriptor(id, dir).ok();
+    }
+    let link = CString::new(format!("/proc/{}/cwd", cage.tid(id))).ok()?;
+    sys::openat(libc::AT_FDCWD, &link, libc::O_PATH).ok()
 }
 
 /// Path of the directory that relative names start from.

@@ -72,6 +72,8 @@ impl IdMap {
 pub(crate) struct Tree {
     /// The cage's root directory.
     root: OwnedFd,
+    /// Directories on which the cage has mounts of its own, with their paths.
+    mounts: Vec<(&'static [u8], OwnedFd)>,
     /// Directory that only the supervisor can name, and its path inside.
     hidden: Option<(OwnedFd, Vec<u8>)>,
     /// Devices: of `/proc`, of the hidden directory, of anonymous pipes, of sockets.
@@ -117,8 +119,16 @@ impl Tree {
             let found = sys::open_below(root.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW).ok()?;
             Some((sys::fstat(found.as_fd()).ok()?, found))
         };
+        let mount = |path: &'static [u8]| {
+            let name = CString::new(path).ok()?;
+            Some((path, sys::open_below(root.as_fd(), &name, libc::O_PATH | libc::O_DIRECTORY).ok()?))
+        };
         let top = sys::fstat(root.as_fd())?;
         let proc = device(c"proc").map(|(st, _)| st.st_dev).filter(|dev| *dev != top.st_dev);
+        let (users, groups) = (map("uid_map")?, map("gid_map")?);
+        if users.2 > 1 {
+            sys::drop_groups(); // the program has none either
+        }
         let random = [(c"dev/random", 8), (c"dev/urandom", 9)]
             .into_iter()
             .filter_map(|(name, minor)| device(name).map(|(st, _)| (st, minor)))
@@ -131,14 +141,15 @@ impl Tree {
         let (reading, _writing) = sys::pipe()?;
         let (socket, _peer) = sys::packet_pair()?;
         Ok(Self {
+            mounts: [&b"/tmp/"[..], b"/run/", b"/dev/shm/"].into_iter().filter_map(mount).collect(),
             hidden,
             proc,
             hidden_device,
             pipes: sys::fstat(reading.as_fd())?.st_dev,
             sockets: sys::fstat(socket.as_fd())?.st_dev,
             random,
-            users: map("uid_map")?,
-            groups: map("gid_map")?,
+            users,
+            groups,
             epoch: moment(epoch),
             began: ((sys::now_ms() / 1000) as i64 - 1, 0),
             root,
@@ -170,6 +181,32 @@ impl Tree {
         let path = CString::new(path).map_err(io::Error::other)?;
         let flags = if follow { libc::O_PATH } else { libc::O_PATH | libc::O_NOFOLLOW };
         sys::open_below(self.root.as_fd(), &path, flags)
+    }
+
+    /// What a path leads to for the program, with its rights: the answer that the kernel would give it. `None` when that
+    /// cannot be told without the program: the path meets a mount, `/proc`, or leaves `start` (the directory it is
+    /// relative to; absolute when there is none).
+    pub(crate) fn find(
+        &self,
+        start: Option<&OwnedFd>,
+        path: &[u8],
+        follow: bool,
+    ) -> Option<io::Result<OwnedFd>> {
+        if self.users.first_outside() == 0 {
+            return None; // the host's root without its capabilities: nothing this thread could be
+        }
+        let (dir, rest, top) = match (start, self.mounts.iter().find(|(at, _)| path.starts_with(at))) {
+            (Some(dir), _) => (dir, path, false),
+            (None, Some((at, dir))) => (dir, &path[at.len()..], false),
+            (None, None) => (&self.root, path, true),
+        };
+        let rest = if rest.is_empty() && start.is_none() { b"." } else { rest };
+        let rest = CString::new(rest).ok()?;
+        let user = (self.users.first_outside(), self.groups.first_outside());
+        let found = sys::as_user(user, || sys::find_in_mount(dir.as_fd(), &rest, follow, top));
+        let unsure =
+            |e: &io::Error| matches!(e.raw_os_error(), Some(libc::EXDEV | libc::ELOOP | libc::EAGAIN));
+        if found.as_ref().is_err_and(unsure) { None } else { Some(found) }
     }
 
     /// Opens a file for reading, by its absolute path inside.

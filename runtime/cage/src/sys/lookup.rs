@@ -19,6 +19,41 @@ pub(crate) fn open_below(root: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) 
     own(unsafe { libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size) })
 }
 
+/// `openat2(2)` of an `O_PATH` descriptor, from `dir` and without leaving its mount: what lies behind a mount point or a
+/// magic link is `EXDEV` or `ELOOP`. `top`: `dir` is the root of the walk; else whatever leads out of it is `EXDEV`.
+pub(crate) fn find_in_mount(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    follow: bool,
+    top: bool,
+) -> io::Result<OwnedFd> {
+    // SAFETY: an all-zero `open_how` is a valid value of that plain structure.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    let last = if follow { 0 } else { libc::O_NOFOLLOW };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC | last) as u64;
+    let bound = if top { libc::RESOLVE_IN_ROOT } else { libc::RESOLVE_BENEATH };
+    how.resolve = bound | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
+    let size = std::mem::size_of::<libc::open_how>();
+    // SAFETY: `path` is NUL-terminated and `how` is live and of the size given.
+    own(unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size) })
+}
+
+/// Does something with the rights that another user has on files; this thread alone changes, and only meanwhile.
+pub(crate) fn as_user<T>((uid, gid): (u32, u32), act: impl FnOnce() -> T) -> T {
+    // SAFETY: plain integers only; the raw calls concern the calling thread.
+    let before = unsafe { (libc::syscall(libc::SYS_setfsgid, gid), libc::syscall(libc::SYS_setfsuid, uid)) };
+    let done = act();
+    // SAFETY: as above.
+    unsafe { (libc::syscall(libc::SYS_setfsuid, before.1), libc::syscall(libc::SYS_setfsgid, before.0)) };
+    done
+}
+
+/// Gives up this thread's supplementary groups; without the right to, nothing changes.
+pub(crate) fn drop_groups() {
+    // SAFETY: an empty list needs no pointer; the raw call concerns the calling thread.
+    unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) };
+}
+
 /// `fstat(2)`.
 pub(crate) fn fstat(fd: BorrowedFd<'_>) -> io::Result<libc::stat> {
     // SAFETY: an all-zero `stat` is a valid value of that plain structure.
@@ -81,20 +116,16 @@ pub(crate) fn has_writer(pipe: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Creates a file of this content and mode below `dir`, owned by the given user, whose ids the file system knows.
 pub(crate) fn create_as(
-    (uid, gid): (u32, u32),
+    user: (u32, u32),
     dir: BorrowedFd<'_>,
     name: &CStr,
     mode: libc::mode_t,
     bytes: &[u8],
 ) -> io::Result<OwnedFd> {
-    // SAFETY: plain integers only; the raw calls change this thread alone, and only for the creation.
-    let before = unsafe { (libc::syscall(libc::SYS_setfsgid, gid), libc::syscall(libc::SYS_setfsuid, uid)) };
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR | libc::O_CLOEXEC;
+    let (dir, mask) = (dir.as_raw_fd(), 0o600 as libc::mode_t);
     // SAFETY: a NUL-terminated string; the mode that O_CREAT demands is given.
-    let made =
-        own(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, 0o600 as libc::mode_t) }.into());
-    // SAFETY: as above.
-    unsafe { (libc::syscall(libc::SYS_setfsuid, before.1), libc::syscall(libc::SYS_setfsgid, before.0)) };
+    let made = as_user(user, || own(unsafe { libc::openat(dir, name.as_ptr(), flags, mask) }.into()));
     let mut file = std::fs::File::from(made?);
     io::Write::write_all(&mut file, bytes)?;
     // SAFETY: plain integers only.

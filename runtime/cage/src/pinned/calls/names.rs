@@ -1,10 +1,13 @@
 //! Names that come and go, and links: the kernel does it, the supervisor notes the logical time.
 
+use std::os::fd::AsRawFd;
+
 use super::{Outcome, Stop, Supervisor, err, procfs};
 use crate::pinned::memory;
 use crate::pinned::paths::Place;
 use crate::pinned::task::{Call, TaskId};
 use crate::pinned::tree;
+use crate::sys;
 
 /// What a call does to names, when it succeeds.
 #[derive(Default)]
@@ -95,9 +98,27 @@ fn read_link(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, 
         Ok(place) => place,
         Err(errno) => return Ok(Outcome::Return(errno)),
     };
+    let tid = cage.tid(id);
+    if let Some(found) = place.find(cage, id, false).filter(|_| !place.text.is_empty() && room as i64 > 0) {
+        cage.note(place.text);
+        let target = found.and_then(|fd| {
+            sys::readlinkat(fd.as_raw_fd(), c"").map_err(|e| match e.raw_os_error() {
+                Some(libc::ENOENT) | None => libc::EINVAL, // what is open but is no link
+                Some(errno) => errno,
+            })
+        });
+        let mut target = match target {
+            Ok(target) => target,
+            Err(errno) => return Ok(err(errno)),
+        };
+        target.truncate(room as usize);
+        let length = target.len() as i64;
+        let put = memory::write(tid, buffer, &target);
+        cage.note(target);
+        return Ok(Outcome::Return(put.map_or_else(|errno| errno, |()| length)));
+    }
     let Some(result) = cage.execute(id, call)? else { return Ok(Outcome::Gone) };
     cage.note(place.text);
-    let tid = cage.tid(id);
     let Ok(length) = usize::try_from(result) else { return Ok(Outcome::Done(result)) };
     let Ok(text) = memory::read(tid, buffer, length) else { return Ok(Outcome::Done(result)) };
     let Some(mut shown) = shown_link(cage, &text) else {
