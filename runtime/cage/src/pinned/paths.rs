@@ -61,6 +61,11 @@ impl Place {
     /// What the kernel would find there for the program; `None` when the program has to ask it itself.
     pub(crate) fn find(&self, cage: &Supervisor, id: TaskId, follow: bool) -> Option<Result<OwnedFd, i32>> {
         let start = if self.text.starts_with(b"/") { None } else { Some(start(cage, id, self.dir)?) };
+        if let Some(start) = &start
+            && cage.tree()?.in_proc(&sys::fstat(start.as_fd()).ok()?)
+        {
+            return None; // what is there depends on who asks
+        }
         let found = cage.tree()?.find(start.as_ref(), &self.text, follow)?;
         Some(found.map_err(|e| e.raw_os_error().unwrap_or(libc::EIO)))
     }
