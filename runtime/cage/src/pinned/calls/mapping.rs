@@ -55,6 +55,8 @@ pub(super) fn handle(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<O
     match call.number {
         libc::SYS_mmap => map(cage, id, call),
         libc::SYS_mprotect | libc::SYS_pkey_mprotect => protect(cage, id, call),
+        libc::SYS_mremap => moved(cage, id, call),
+        libc::SYS_madvise => dropped(cage, id, call),
         libc::SYS_mincore => {
             // Every page is resident, as far as the program can know.
             let [address, length, vector, ..] = call.args;
@@ -108,6 +110,27 @@ fn protect(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, St
         }
     }
     Ok(Outcome::Done(result))
+}
+
+/// Code whose instructions are trapped must stay where the traps are known to be.
+fn moved(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let [start, length, ..] = call.args;
+    if traps_within(cage, id, start, length) {
+        return Err(super::unmodelled_form(call, "of code with trapped instructions"));
+    }
+    super::executed_as_is(cage, id, call)
+}
+
+/// The bytes of the file come back, without the traps: they are set again.
+fn dropped(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop> {
+    let [start, length, ..] = call.args;
+    if traps_within(cage, id, start, length) { protect(cage, id, call) } else { Ok(Outcome::Native) }
+}
+
+fn traps_within(cage: &Supervisor, id: TaskId, start: u64, length: u64) -> bool {
+    let end = start.saturating_add(length.div_ceil(PAGE).saturating_mul(PAGE));
+    let space = cage.classes.code.spaces.get(&cage.task(id).space);
+    space.is_some_and(|space| space.traps_within(start..end))
 }
 
 /// The executable mappings of a process, but for the kernel's own.

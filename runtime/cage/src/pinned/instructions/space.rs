@@ -132,6 +132,11 @@ impl Space {
         self.watched.get(&address).copied()
     }
 
+    /// Whether an instruction in this range of addresses is trapped.
+    pub(crate) fn traps_within(&self, range: std::ops::Range<u64>) -> bool {
+        self.patched.range(range.clone()).next().is_some() || self.watched.range(range).next().is_some()
+    }
+
     /// Takes notice of code that has just been mapped, before the task runs on: traps what must be trapped.
     pub(crate) fn admit(
         &mut self,

@@ -40,6 +40,9 @@ pub(super) const QUEUES: Part = part(
     ],
 );
 
+/// Asks for an executable segment, whose code could not be looked through.
+const SHM_EXEC: u64 = 0o100_000;
+
 /// What is mapped.
 pub(super) const SHARED_MEMORY: Part = part(
     "private_state_runs_untrapped",
@@ -48,7 +51,10 @@ pub(super) const SHARED_MEMORY: Part = part(
             .native("numbers follow from the cage's own serialised calls; huge pages are the host's and not offered")
             .but(&[refuse(2, Test::AnyBit(SHM_HUGETLB), libc::ENOMEM)])
             .tested("huge_pages_are_not_offered"),
-        row("shmat", libc::SYS_shmat, "own ipc namespace").native(SEGMENT),
+        row("shmat", libc::SYS_shmat, "own ipc namespace")
+            .native(SEGMENT)
+            .but(&[refuse(2, Test::AnyBit(SHM_EXEC), libc::EINVAL)])
+            .tested("code_does_not_move_unseen"),
         row("shmdt", libc::SYS_shmdt, "own ipc namespace").native(SEGMENT),
         row("shmctl", libc::SYS_shmctl, "own ipc namespace")
             .native("run by the kernel; where times or figures of the host are asked for, the supervisor answers")

@@ -54,14 +54,21 @@ pub(super) const MAPPINGS: Part = part(
         ),
         scanned("pkey_mprotect", libc::SYS_pkey_mprotect, "own protection keys"),
         own("munmap", libc::SYS_munmap, "own address space"),
-        own("mremap", libc::SYS_mremap, "own address space"),
+        row("mremap", libc::SYS_mremap, "own address space")
+            .trap(Class::Memory, "made by the kernel, unless it would move code whose instructions are trapped")
+            .tested("code_does_not_move_unseen"),
         own("brk", libc::SYS_brk, "own address space"),
-        own("remap_file_pages", libc::SYS_remap_file_pages, "own mappings"),
+        row("remap_file_pages", libc::SYS_remap_file_pages, "own mappings")
+            .absent("looks missing: it would change what lies behind executable pages")
+            .tested("code_does_not_move_unseen"),
         own("pkey_alloc", libc::SYS_pkey_alloc, "own protection keys"),
         own("pkey_free", libc::SYS_pkey_free, "own protection keys"),
         own("mseal", libc::SYS_mseal, "only makes own mappings stricter"),
     ],
 );
+
+/// `MADV_DONTNEED` and its locked form, which bring the bytes of the file back.
+const DROPPED: &[u64] = &[libc::MADV_DONTNEED as u64, 24];
 
 /// Pages behind mappings.
 pub(super) const PAGES: Part = part(
@@ -72,7 +79,10 @@ pub(super) const PAGES: Part = part(
                 "acts at once; advice by which the host decides about content looks unknown, and callers fall back \
                  to MADV_DONTNEED",
             )
-            .but(&[refuse(2, Test::OneOf(HOST_ADVICE), libc::EINVAL)])
+            .but(&[
+                refuse(2, Test::OneOf(HOST_ADVICE), libc::EINVAL),
+                trap(2, Test::OneOf(DROPPED), Class::Memory),
+            ])
             .tested("advice_that_leaves_content_to_the_host_is_refused"),
         row("mincore", libc::SYS_mincore, "residency of own pages")
             .trap(Class::Memory, "every mapped page is reported resident")

@@ -191,6 +191,7 @@ fn no_decision_rests_on_memory_that_another_thread_can_change() {
         ("setsockopt", 2),
         ("shmctl", 1),
         ("shmget", 2),
+        ("shmat", 2),
         ("memfd_create", 1),
         ("sched_setscheduler", 1),
         ("setpriority", 2),

@@ -140,7 +140,7 @@ fn waits_for_descriptors_reach_the_supervisor() {
 
 #[test]
 fn executable_mappings_reach_the_supervisor() {
-    traced(Class::Memory, "mincore");
+    traced(Class::Memory, "mincore mremap");
     for name in ["mmap", "mprotect", "pkey_mprotect"] {
         for protection in 0..16 {
             let pinned = if protection & 4 == 0 { ALLOW } else { TRACE };
@@ -154,7 +154,17 @@ fn advice_that_leaves_content_to_the_host_is_refused() {
     let refused: Vec<u64> =
         (0..256).filter(|advice| both("madvise", 2, *advice)[1] == refuse(libc::EINVAL)).collect();
     assert_eq!(refused, [8, 25, 100, 101], "FREE COLLAPSE HWPOISON SOFT_OFFLINE");
-    assert_eq!(both("madvise", 2, 4), [ALLOW; 2], "DONTNEED");
+    assert_eq!(both("madvise", 2, 3), [ALLOW; 2], "WILLNEED");
+}
+
+#[test]
+fn code_does_not_move_unseen() {
+    assert_eq!(both("madvise", 2, 4), [ALLOW, TRACE], "DONTNEED");
+    assert_eq!(both("madvise", 2, 24), [ALLOW, TRACE], "DONTNEED_LOCKED");
+    assert_eq!(both("shmat", 2, 0o100_000), [ALLOW, refuse(libc::EINVAL)], "SHM_EXEC");
+    assert_eq!(both("shmat", 2, 0), [ALLOW; 2]);
+    assert_eq!(both("remap_file_pages", 0, 0), [ALLOW, refuse(libc::ENOSYS)]);
+    assert_eq!(both("mremap", 0, 0), [ALLOW, TRACE]);
 }
 
 #[test]
@@ -252,13 +262,13 @@ fn private_state_runs_untrapped() {
          umask setxattr lsetxattr fsetxattr setxattrat getxattr lgetxattr fgetxattr getxattrat listxattr llistxattr
          flistxattr listxattrat removexattr lremovexattr fremovexattr removexattrat fallocate lseek fsync fdatasync
          sync_file_range sync syncfs readahead fadvise64 pread64 pwrite64 preadv pwritev copy_file_range dup dup2 dup3
-         pipe pipe2 eventfd eventfd2 epoll_create epoll_create1 epoll_ctl munmap mremap brk remap_file_pages
+         pipe pipe2 eventfd eventfd2 epoll_create epoll_create1 epoll_ctl munmap brk
          pkey_alloc pkey_free mseal msync mlock
          mlock2 munlock mlockall munlockall membarrier getpid getppid gettid getpgid setpgid getpgrp getsid setsid
          getuid geteuid getgid getegid getresuid getresgid setuid setgid setreuid setregid setresuid
          setresgid setgroups setfsuid setfsgid capget capset sched_get_priority_max sched_get_priority_min
          landlock_create_ruleset landlock_add_rule landlock_restrict_self rt_sigaction rt_sigprocmask
-         rt_sigreturn rt_sigpending sigaltstack restart_syscall getsockname getpeername shmat shmdt",
+         rt_sigreturn rt_sigpending sigaltstack restart_syscall getsockname getpeername shmdt",
     );
 }
 
@@ -351,7 +361,7 @@ fn calls_judged_by_argument_are_known() {
     exactly(
         |row| !row.cases.is_empty(),
         "mmap mprotect pkey_mprotect madvise fcntl ioctl getrlimit setrlimit prlimit64 prctl personality getsockopt
-         setsockopt shmctl shmget memfd_create clone sched_setscheduler setpriority",
+         setsockopt shmctl shmget shmat memfd_create clone sched_setscheduler setpriority",
     );
     let empty = |test: Test| matches!(test, Test::AnyBit(0) | Test::OneOf([]));
     for row in table() {
