@@ -278,7 +278,7 @@ fn what_is_not_offered_looks_missing() {
     exactly(
         |row| enosys(row) && matches!(row.contained, Rule::Allow),
         "openat2 file_getattr cachestat io_destroy io_submit io_getevents io_pgetevents io_cancel
-         inotify_init inotify_init1 inotify_add_watch inotify_rm_watch get_mempolicy pidfd_open
+         inotify_init inotify_init1 inotify_add_watch inotify_rm_watch get_mempolicy pidfd_open remap_file_pages
          pidfd_send_signal rseq futex_waitv futex_wake futex_wait futex_requeue
          sched_rr_get_interval sched_getattr sched_setattr seccomp semget semop semtimedop semctl msgget msgsnd msgrcv
          msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr",
