@@ -13,6 +13,9 @@ use crate::sys;
 /// Where the supervisor's probe is bound; nobody has a reason to use it.
 const PROBE: [u8; 4] = [127, 127, 127, 127];
 const PROBE_PORT: u16 = 1;
+/// Bytes of every send and receive buffer of the cage's network, of which the kernel makes twice as much; left alone it
+/// would tune them by time.
+pub(crate) const BUFFER: i32 = 212_992;
 /// Endpoints that wait for the supervisor to take them over.
 const BACKLOG: i32 = 1024;
 /// Where connections within the cage come from.
@@ -99,6 +102,10 @@ pub(crate) fn prepare(list: &[Endpoint]) -> io::Result<Vec<OwnedFd>> {
             sys::local_route(ip, 32, ip)?;
         }
         let listener = sys::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0)?;
+        for name in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
+            // Inherited by its connections: how much fits at once is part of the run.
+            sys::set_socket_number(listener.as_fd(), libc::SOL_SOCKET, name, BUFFER)?;
+        }
         sys::bind(listener.as_fd(), &address(ip, endpoint.port))?;
         sys::listen(listener.as_fd(), BACKLOG)?;
         made.push(listener);

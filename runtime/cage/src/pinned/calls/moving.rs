@@ -32,7 +32,9 @@ pub(super) enum Kind {
     Socket,
     /// A file or directory: never waits.
     File,
-    /// A device, an event counter, a watch, an epoll set.
+    /// A device of those that never wait. The kernel cuts their reads short for a signal, so only the task itself reads.
+    Device,
+    /// An event counter, a watch, an epoll set.
     Other,
 }
 
@@ -57,6 +59,7 @@ impl Stream {
             libc::S_IFIFO => Kind::Pipe,
             libc::S_IFSOCK => Kind::Socket,
             libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Kind::File,
+            libc::S_IFCHR => Kind::Device,
             _ => Kind::Other,
         };
         let flags = sys::descriptor_flags(fd.as_raw_fd()).map_err(errno)?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::moving::Stream;
 use super::{Stop, Supervisor};
+use crate::netns::BUFFER;
 use crate::sys;
 
 /// Hops that one packet can cause before everybody waits for a task again: a request, its answer, and what they open.
@@ -20,8 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PORTS: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 /// Ports in a row that are tried before the program is told that none is free.
 const MOST_TAKEN: u32 = 256;
-/// Bytes of every send and receive buffer, of which the kernel makes twice as much.
-const BUFFER: i32 = 212_992;
 /// `IP_LOCAL_PORT_RANGE`: the ports that the kernel may choose for this socket.
 const IP_LOCAL_PORT_RANGE: i32 = 51;
 

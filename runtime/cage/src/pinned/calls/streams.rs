@@ -52,6 +52,7 @@ fn read(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop>
     let total = moving::total(&list);
     match stream.kind {
         Kind::Socket if total > 0 => return sockets::read(cage, id, call, stream, &list),
+        Kind::Device => return read_by_kernel(cage, id, call, &list),
         Kind::File if total > SMALL => return read_by_kernel(cage, id, call, &list),
         Kind::Other if cage.reads_in_task(&stream) => return read_in_task(cage, id, call, stream, &list),
         _ => {}
@@ -114,7 +115,7 @@ fn write(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, Stop
     match stream.kind {
         Kind::Socket => return sockets::write(cage, id, call, stream, &list),
         // Charged to the cage, and with the limits of the task.
-        Kind::File => {
+        Kind::File | Kind::Device => {
             moving::note_moved(cage, id, &list, total);
             return super::executed_as_is(cage, id, call);
         }
@@ -228,7 +229,7 @@ fn sendfile(cage: &mut Supervisor, id: TaskId, call: &Call) -> Result<Outcome, S
     let Some(done) = done else { return Ok(Outcome::Gone) };
     let moved = moved + done.max(0) as u64;
     cage.task_mut(id).moved = moved;
-    let more = done > 0 && moved < count && out.kind != Kind::File;
+    let more = done > 0 && moved < count && !matches!(out.kind, Kind::File | Kind::Device);
     if !out.impatient() && (done == EAGAIN || more) {
         cage.rewind(id)?;
         let stuck = done == EAGAIN && out.ready(libc::POLLOUT);
