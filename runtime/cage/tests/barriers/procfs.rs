@@ -5,14 +5,14 @@ super::barriers! { use super::plain;
 #[test]
 fn proc_sys_is_read_only_needs_root() {
     "set_hostname_file": "the host name" => "EROFS" | "EACCES";
-    "set_last_pid": "the next process's number" => "EROFS";
-    "set_ip_forward": "forwarding in one's own network namespace" => "EROFS" | "EACCES";
+    "set_last_pid": "the next process's number" => "EROFS", pinned "ENOENT";
+    "set_ip_forward": "forwarding in one's own network namespace" => "EROFS" | "EACCES", pinned "ENOENT";
     "set_modprobe": "the program that the kernel runs for modules" => "EROFS" | "EACCES" | "ENOENT";
     "set_overcommit": "overcommitment of memory" => "EROFS" | "EACCES";
-    "set_drop_caches": "the machine's caches" => "EROFS" | "EACCES";
-    "set_user_namespaces": "how many user namespaces there may be" => "EROFS" | "EACCES";
+    "set_drop_caches": "the machine's caches" => "EROFS" | "EACCES", pinned "ENOENT";
+    "set_user_namespaces": "how many user namespaces there may be" => "EROFS" | "EACCES", pinned "ENOENT";
     "set_binfmt": "a format of programs" => "ENOENT" | "EROFS" | "EACCES";
-    "set_anything": "every setting there is" => "EROFS" | "EACCES";
+    "set_anything": "every setting there is" => "EROFS" | "EACCES", pinned "EDOM";
 }
 #[test]
 fn core_pattern_needs_root() {
@@ -25,7 +25,7 @@ fn sysrq_needs_root() {
 #[test]
 fn own_process_settings_cannot_gain_needs_root() {
     "oom_score_lowered": "be killed last when memory runs out" => "EACCES";
-    "pagemap_frames": "the physical address of one's pages" => "ok:0" | "EPERM";
+    "pagemap_frames": "the physical address of one's pages" => "ok:0" | "EPERM", pinned "ENOENT";
 }
 #[test]
 fn kcore_is_empty_needs_root() {
@@ -33,27 +33,27 @@ fn kcore_is_empty_needs_root() {
     "kmsg": "the kernel's log" => "EACCES" | "ENOENT" | "EPERM";
     "kpageflags": "the machine's pages" => "EACCES" | "ENOENT";
     "slabinfo": "the kernel's allocations" => "EACCES" | "ENOENT";
-    "iomem": "the machine's address map" => "ok:0";
+    "iomem": "the machine's address map" => "ok:0", pinned "ENOENT";
 }
 #[test]
 fn kallsyms_is_covered_needs_root() {
-    "kallsyms": "the kernel's symbols" => "ok:0";
+    "kallsyms": "the kernel's symbols" => "ok:0", pinned "ENOENT";
     "modules": "the kernel's modules" => "ok:0" | "ENOENT";
     "config": "the kernel's configuration" => "ok:0" | "ENOENT";
 }
 #[test]
 fn kernel_command_line_is_covered_needs_root() {
-    "cmdline": "the kernel's command line" => "ok:0";
+    "cmdline": "the kernel's command line" => "ok:0", pinned "ENOENT";
 }
 #[test]
 fn facts_about_the_machine_are_covered_needs_root() {
     "keys": "key rings" => "ok:0" | "ENOENT";
     "timer_list": "everybody's timers" => "EACCES" | "ENOENT";
-    "partitions": "disks" => "ok:0";
-    "interrupts": "counts that tell keystrokes" => "ok:0";
-    "diskstats": "what disks do" => "ok:0";
-    "locks": "who locks which file" => "ok:0";
-    "cgroups": "groups of the host" => "ok:0";
+    "partitions": "disks" => "ok:0", pinned "ENOENT";
+    "interrupts": "counts that tell keystrokes" => "ok:0", pinned "ENOENT";
+    "diskstats": "what disks do" => "ok:0", pinned "ENOENT";
+    "locks": "who locks which file" => "ok:0", pinned "ENOENT";
+    "cgroups": "groups of the host" => "ok:0", pinned "ENOENT";
     "proc_bus": "buses" => "ok:0" | "ENOENT";
     "proc_fs": "file systems" => "ok:0" | "ENOENT";
     "proc_irq": "interrupts to be steered" => "ok:0" | "ENOENT";
