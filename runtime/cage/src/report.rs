@@ -72,6 +72,9 @@ pub struct Report {
     /// the cage never ran or the tree could not be read, and then `weaker` says why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_digest: Option<String>,
+    /// Digest of the files of a local root directory that a pinned run opened or executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_digest: Option<String>,
     /// Every wall, whether it stood, and how.
     pub barriers: Vec<Barrier>,
     /// What was weaker than a root launch on a fully equipped kernel, in words.

@@ -302,6 +302,7 @@ impl Ledger {
             stderr_bytes: 0,
             output_dropped_bytes: 0,
             output_digest: None,
+            opened_digest: None,
             barriers: self.barriers.list,
             weaker: self.barriers.weaker,
             kernel: self.kernel,

@@ -247,3 +247,27 @@ fn permissions_are_the_programs_needs_root() {
         assert!(said.ends_with("end\n"), "{said}");
     }
 }
+
+#[test]
+fn the_digest_of_a_local_root_covers_what_was_opened_needs_root() {
+    let mut bench = bench(Bench::new());
+    let root = bench.root();
+    for name in ["read", "unread"] {
+        fs::write(root.join(name), name).expect("write");
+    }
+    let mut digest = |script: &str| {
+        let ran = once(&mut bench, script);
+        assert!(
+            ran.report.weaker.iter().any(|w| w.contains("cannot be verified elsewhere")),
+            "{:?}",
+            ran.report.weaker
+        );
+        ran.report.opened_digest.expect("a local root has one")
+    };
+    let first = digest("cat /read > /tmp/copy; cat /tmp/copy");
+    fs::write(root.join("unread"), "changed").expect("write");
+    assert_eq!(first, digest("cat /read > /tmp/copy; cat /tmp/copy"), "what was not opened does not count");
+    assert_ne!(first, digest("cat /read /unread"), "one more was opened");
+    fs::write(root.join("read"), "changed").expect("write");
+    assert_ne!(first, digest("cat /read > /tmp/copy; cat /tmp/copy"), "what was opened has changed");
+}

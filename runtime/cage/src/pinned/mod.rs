@@ -13,6 +13,7 @@ pub(crate) mod clock;
 mod exits;
 pub(crate) mod instructions;
 pub(crate) mod memory;
+mod opened;
 mod paths;
 pub(crate) mod random;
 mod schedule;
@@ -28,7 +29,7 @@ pub(crate) mod task;
 pub(crate) mod tree;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -117,6 +118,8 @@ pub(crate) struct Settings {
     pub hostname: String,
     /// Bytes and inodes that the file systems are said to have.
     pub disk: [u64; 2],
+    /// The root is a directory that nobody else has: tell which of its files were opened.
+    pub local_root: bool,
 }
 
 /// A pinned run.
@@ -171,6 +174,8 @@ pub(crate) struct Finished {
     pub recorder: Recorder,
     /// Logical nanoseconds that passed.
     pub logical_ns: u64,
+    /// Files of the root that were opened, when that was asked for.
+    pub opened: BTreeSet<Vec<u8>>,
 }
 
 impl Supervisor {
@@ -227,7 +232,9 @@ impl Supervisor {
         self.pump();
         self.close_outside();
         let weaker = self.classes.weaknesses();
-        (Finished { status, weaker, logical_ns: self.clock.now(), recorder: self.recorder }, self.streams)
+        let opened = self.tree.as_mut().map(Tree::take_opened).unwrap_or_default();
+        let logical_ns = self.clock.now();
+        (Finished { status, weaker, logical_ns, recorder: self.recorder, opened }, self.streams)
     }
 
     fn drive(&mut self) -> Result<i32, Stop> {

@@ -17,10 +17,8 @@ use super::{Finished, Progress, Settings, Supervisor};
 use crate::launch::Running;
 use crate::logs::Stream;
 use crate::report::Report;
-use crate::spec::CageSpec;
-use crate::witness::{
-    Input, InputKind, Outcome, OwnedInput, Recorder, RunHeader, Witness, WitnessError,
-};
+use crate::spec::{CageSpec, Root};
+use crate::witness::{Input, InputKind, Outcome, OwnedInput, Recorder, RunHeader, Witness, WitnessError};
 use crate::{Error, cpu, sys};
 
 /// Version of what the supervisor shows to programs: raised whenever a program could tell the difference.
@@ -106,6 +104,7 @@ impl Session {
             epoch_ms: spec.epoch_ms,
             hostname: spec.hostname.clone(),
             disk: [spec.limits.tmpfs_bytes, spec.limits.tmpfs_inodes],
+            local_root: local_root(spec).is_some(),
         };
         let progress = Arc::new(Progress::default());
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(fail("copy a descriptor of the cage"));
@@ -161,6 +160,14 @@ impl Session {
     }
 }
 
+/// The root directory, when it is not an image that others can have too.
+fn local_root(spec: &CageSpec) -> Option<&Path> {
+    match &spec.root {
+        Root::Dir { path } if spec.image.is_empty() => Some(path),
+        _ => None,
+    }
+}
+
 /// Completes the report with what was recorded.
 pub(crate) fn conclude(spec: &CageSpec, finished: Finished, report: &mut Report) -> Result<(), Error> {
     let outcome = Outcome {
@@ -172,6 +179,14 @@ pub(crate) fn conclude(spec: &CageSpec, finished: Finished, report: &mut Report)
     };
     let recorded = finished.recorder.finish(&outcome).map_err(fail("end the witness"))?;
     report.level = spec.level.name().to_owned();
+    if let Some(root) = local_root(spec) {
+        let digest = super::opened::digest(root, &finished.opened)
+            .map_err(fail("digest the files that were opened"))?;
+        report.opened_digest = Some(digest);
+        report
+            .weaker
+            .push("root: a local directory, not an image: this run cannot be verified elsewhere".into());
+    }
     report.seed = Some(spec.seed.clone());
     report.trace_hash = Some(recorded.trace_hash);
     report.trace_events = recorded.events;

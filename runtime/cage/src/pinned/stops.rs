@@ -41,7 +41,7 @@ impl Supervisor {
         let space = self.new_space();
         let first = self.add_task(pid, process, space)?;
         self.note_birth(first);
-        self.tree = Some(Tree::open(pid, self.clock.epoch()).map_err(fail("look at the cage's files"))?);
+        self.tree = Some(Tree::open(pid, self.clock.epoch(), self.settings.local_root).map_err(fail("look at the cage's files"))?);
         go().map_err(fail("say go"))
     }
 

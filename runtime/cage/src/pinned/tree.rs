@@ -5,7 +5,7 @@
 //! logical time of that. It refuses to show what a host file system decides: devices, sizes and link counts of
 //! directories, allocated blocks. Invariant: the same calls give the same answers, whatever lies underneath.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -95,6 +95,8 @@ pub(crate) struct Tree {
     hidden_files: Vec<Vec<u8>>,
     hidden_inodes: BTreeMap<u64, usize>,
     next: u64,
+    /// Paths of files that were opened or executed, when somebody wants to know.
+    opened: Option<BTreeSet<Vec<u8>>>,
 }
 
 fn key_of(st: &libc::stat) -> Key {
@@ -108,7 +110,8 @@ pub(crate) fn moment(ns: u64) -> Moment {
 
 impl Tree {
     /// The tree that the process `pid` lives in. `epoch`: the wall clock at the beginning, nanoseconds.
-    pub(crate) fn open(pid: i32, epoch: u64) -> io::Result<Self> {
+    /// `local_root`: keep the paths of what is opened.
+    pub(crate) fn open(pid: i32, epoch: u64, local_root: bool) -> io::Result<Self> {
         let path = CString::new(format!("/proc/{pid}/root")).map_err(io::Error::other)?;
         let root = sys::openat(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY)?;
         let map = |file: &str| -> io::Result<IdMap> {
@@ -159,6 +162,7 @@ impl Tree {
             hidden_files: Vec::new(),
             hidden_inodes: BTreeMap::new(),
             next: FIRST,
+            opened: local_root.then(BTreeSet::new),
         })
     }
 
@@ -216,6 +220,28 @@ impl Tree {
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut std::fs::File::from(file), &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// A file was opened.
+    pub(crate) fn note_opened(&mut self, fd: &OwnedFd) {
+        if let Some(opened) = &mut self.opened
+            && let Some(path) = super::paths::path_of(fd)
+        {
+            opened.insert(path);
+        }
+    }
+
+    /// The kernel opened these for an execution: the program and its loader.
+    pub(crate) fn note_executed(&mut self, pid: i32) {
+        let Some(opened) = &mut self.opened else { return };
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+        opened.extend(paths.map(|path| path.as_bytes().to_vec()));
+    }
+
+    /// The paths of all that was opened.
+    pub(crate) fn take_opened(&mut self) -> BTreeSet<Vec<u8>> {
+        self.opened.take().unwrap_or_default()
     }
 
     /// Names in a directory, by its absolute path inside, in no order.

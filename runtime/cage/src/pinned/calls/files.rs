@@ -152,6 +152,7 @@ fn open_plainly(cage: &mut Supervisor, id: TaskId, request: &Request) -> Option<
             if !matches!(st.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR) {
                 return None;
             }
+            cage.tree_mut()?.note_opened(&fd);
             Outcome::Native
         }
         Err(errno) => err(errno),
@@ -260,6 +261,9 @@ fn opened(
     let Ok(st) = sys::fstat(fd.as_fd()) else { return Ok(Outcome::Done(number)) };
     let now = tree::moment(cage.clock.real());
     let Some(tree) = cage.tree_mut() else { return Ok(Outcome::Done(number)) };
+    if !new {
+        tree.note_opened(&fd);
+    }
     match st.st_mode & libc::S_IFMT {
         _ if tree.in_proc(&st) && request.flags & libc::O_PATH == 0 => {
             let name =

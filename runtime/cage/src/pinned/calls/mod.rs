@@ -160,6 +160,10 @@ pub(super) fn born(cage: &mut Supervisor, parent: TaskId, child: TaskId) -> Resu
 pub(super) fn executed(cage: &mut Supervisor, id: TaskId) -> Result<(), Stop> {
     let process = cage.task(id).process;
     timers::executed(cage, process);
+    let tid = cage.tid(id);
+    if let Some(tree) = cage.tree_mut() {
+        tree.note_executed(tid);
+    }
     mapping::executed(cage, id)
 }
 
