@@ -1,14 +1,17 @@
-//! How long a cage takes from the command line to the program's end, beside bubblewrap, interleaved.
+//! How long a cage takes from the command line to the program's end, beside its peers, interleaved.
 //!
-//! Owns one measurement: `metanode-cage run` against `bwrap --unshare-all` with the same static program in
-//! the same root, one of each in turn, so that whatever else the machine does hits both. The program inside
-//! the cage asserts from within the timed run that it has no capabilities, no new privileges, a seccomp
-//! filter, its own pid namespace and nothing but loopback; a cage that skipped a wall fails the bench instead
-//! of winning it. bubblewrap runs the same program without the assertions that it cannot meet (it installs no
-//! filter). Needs a C compiler for the program.
+//! Owns one measurement: `metanode-cage run` against `bwrap --unshare-all` and `runc run` with the same
+//! static program in the same root, one of each in turn, so that whatever else the machine does hits all. The
+//! program inside the cage asserts from within the timed run that it has no capabilities, no new privileges, a
+//! seccomp filter, its own pid namespace and nothing but loopback; a cage that skipped a wall fails the bench
+//! instead of winning it. The peers run the same program without the assertions that they cannot meet (bubblewrap
+//! installs no filter). A peer that is not installed, or does not work here, is said to be unavailable.
+//! Needs a C compiler for the program.
 //!
-//! Usage: `start_bench [RUNS] [METANODE_CAGE]`, as root or not.
+//! Usage: `start_bench [RUNS] [METANODE_CAGE]`, as root or not. It prints the targets beside what it measured;
+//! its exit status is 1 when one was missed.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -62,31 +65,121 @@ fn main() {
     );
     std::fs::write(&spec, text).expect("write the specification");
 
-    let (mut ours, mut theirs, mut plain) = (Vec::new(), Vec::new(), Vec::new());
-    for run in 0..runs + 3 {
-        let a = timed(Command::new(&cage).args(["run", "--spec"]).arg(&spec));
-        let b = timed(
-            Command::new("bwrap")
-                .args(["--unshare-all", "--die-with-parent", "--ro-bind"])
-                .arg(&root)
-                .args(["/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "/bin/t"]),
+    let mut rows = vec![
+        Row::new("metanode-cage run", command(&cage, &[&"run", &"--spec", &spec])),
+        Row::new("plain fork and exec", Command::new(root.join("bin/t"))),
+    ];
+    let mut targets = Vec::new();
+    for (row, target) in peers(&dir, &root) {
+        targets.push((rows.len(), target));
+        rows.push(row);
+    }
+    measure(&mut rows, runs);
+    std::fs::remove_dir_all(&dir).expect("clean up");
+    rows.iter_mut().for_each(Row::report);
+    let ours = rows[0].median();
+    let mut missed = false;
+    for (index, target) in targets {
+        let ratio = ours / rows[index].median();
+        let outcome = if ratio <= target { "met" } else { "missed" };
+        println!(
+            "median ratio metanode-cage / {}: {ratio:.2} over {runs} runs, target {target}: {outcome}",
+            rows[index].name
         );
-        let c = timed(&mut Command::new(root.join("bin/t")));
-        if run >= 3 {
-            // the first ones fill caches and the pool
-            ours.push(a);
-            theirs.push(b);
-            plain.push(c);
+        missed |= ratio > target;
+    }
+    std::process::exit(i32::from(missed));
+}
+
+/// The peers that work here, and how much of their time a cage may take.
+fn peers(dir: &Path, root: &Path) -> Vec<(Row, f64)> {
+    let mut bwrap = Command::new("bwrap");
+    bwrap.args(["--unshare-all", "--die-with-parent", "--ro-bind"]).arg(root);
+    bwrap.args(["/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "/bin/t"]);
+    let name = format!("start-bench-{}", std::process::id());
+    let runc = runc_bundle(dir, root)
+        .map(|bundle| command(Path::new("runc"), &[&"run", &"--bundle", &bundle, &name]));
+    let mut found = Vec::new();
+    for (name, command, target) in [("bwrap --unshare-all", Some(bwrap), 0.8), ("runc run", runc, 0.2)] {
+        let mut row = command.map(|command| Row::new(name, command));
+        // The first run fills caches, and shows whether there is a peer at all.
+        if row.as_mut().and_then(Row::run).is_none() {
+            println!("{name:>20}: unavailable");
+            continue;
+        }
+        found.extend(row.map(|row| (row, target)));
+    }
+    found
+}
+
+/// One of each in turn, beginning with another one every time; the first turns fill caches and the pool.
+fn measure(rows: &mut [Row], runs: usize) {
+    const WARM: usize = 3;
+    for turn in 0..runs + WARM {
+        for at in 0..rows.len() {
+            let row = (at + turn) % rows.len();
+            let row = &mut rows[row];
+            let elapsed = row.run().unwrap_or_else(|| panic!("{:?} failed", row.command));
+            if turn >= WARM {
+                row.times.push(elapsed);
+            }
         }
     }
-    std::fs::remove_dir_all(&dir).expect("clean up");
-    report("metanode-cage run", &mut ours);
-    report("bwrap --unshare-all", &mut theirs);
-    report("plain fork and exec", &mut plain);
-    println!(
-        "median ratio metanode-cage / bwrap: {:.2} over {runs} runs",
-        median(&mut ours) / median(&mut theirs)
-    );
+}
+
+/// One launcher and what it took.
+struct Row {
+    name: &'static str,
+    command: Command,
+    times: Vec<f64>,
+}
+
+impl Row {
+    fn new(name: &'static str, mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self { name, command, times: Vec::new() }
+    }
+
+    /// Milliseconds of one run; none if it could not be started or failed.
+    fn run(&mut self) -> Option<f64> {
+        let begin = Instant::now();
+        let status = self.command.status().ok()?;
+        let elapsed = begin.elapsed().as_secs_f64() * 1000.0;
+        status.success().then_some(elapsed)
+    }
+
+    fn median(&mut self) -> f64 {
+        self.times.sort_by(f64::total_cmp);
+        self.times[self.times.len() / 2]
+    }
+
+    fn report(&mut self) {
+        let middle = self.median();
+        let (least, most) = (self.times[0], self.times[self.times.len() - 1]);
+        println!("{:>20}: min {least:7.2} ms  median {middle:7.2} ms  max {most:7.2} ms", self.name);
+    }
+}
+
+fn command(program: &Path, arguments: &[&dyn AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments.iter().map(|a| a.as_ref()));
+    command
+}
+
+/// runc's own default specification, with our root and program; none where runc is not installed.
+fn runc_bundle(dir: &Path, root: &Path) -> Option<PathBuf> {
+    let bundle = dir.join("bundle");
+    std::fs::create_dir(&bundle).ok()?;
+    let made = Command::new("runc").arg("spec").current_dir(&bundle).status();
+    made.ok().filter(std::process::ExitStatus::success)?;
+    let file = bundle.join("config.json");
+    let text = std::fs::read_to_string(&file).ok()?;
+    let mut config: serde_json::Value = serde_json::from_str(&text).ok()?;
+    config["process"]["terminal"] = false.into();
+    config["process"]["args"] = vec!["/bin/t"].into();
+    config["root"]["path"] = root.to_str()?.into();
+    std::fs::write(&file, config.to_string()).ok()?;
+    Some(bundle)
 }
 
 fn sibling(name: &str) -> PathBuf {
@@ -100,27 +193,4 @@ fn compile(dir: &Path, program: &Path) {
     std::fs::write(&source, PROGRAM).expect("write the program");
     let status = Command::new("cc").args(["-static", "-O1", "-o"]).arg(program).arg(&source).status();
     assert!(status.is_ok_and(|s| s.success()), "a C compiler and a static C library are needed");
-}
-
-fn timed(command: &mut Command) -> f64 {
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    let begin = Instant::now();
-    let status = command.status().expect("the command starts");
-    let elapsed = begin.elapsed().as_secs_f64() * 1000.0;
-    assert!(status.success(), "{command:?} ended with {status}");
-    elapsed
-}
-
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-fn report(name: &str, times: &mut [f64]) {
-    let middle = median(times);
-    println!(
-        "{name:>20}: min {:7.2} ms  median {middle:7.2} ms  max {:7.2} ms",
-        times[0],
-        times[times.len() - 1]
-    );
 }

@@ -18,11 +18,6 @@ use metanode_cage::{
     CageSpec, Entry, Error, Exit, detect, find_instructions, stop, supervise, sweep, syscalls, syscalls_page,
 };
 
-// Linked before the shared one is asked for, which then is not needed; see build.rs.
-#[cfg(static_unwinder)]
-#[link(name = "gcc_eh", kind = "static")]
-unsafe extern "C" {}
-
 /// Exit status when the cage, not the program, failed.
 const CAGE_FAILED: u8 = 125;
 /// Exit status for arguments that make no sense.
