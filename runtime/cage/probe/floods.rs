@@ -209,7 +209,7 @@ fn descriptors_in_flight() -> i64 {
     })
 }
 
-fn send_descriptors(socket: i32, descriptors: &[i32]) -> i64 {
+pub(crate) fn send_descriptors(socket: i32, descriptors: &[i32]) -> i64 {
     let mut control = [0u64; 8];
     let bytes = size_of_val(descriptors);
     unsafe {

@@ -24,6 +24,7 @@ mod network;
 mod processes;
 mod procfs;
 mod races;
+mod storms;
 mod tighten;
 
 use std::io::{Read, Write};
@@ -53,6 +54,7 @@ const LISTS: &[&[(&str, Attempt)]] = &[
     processes::LIST,
     procfs::LIST,
     races::LIST,
+    storms::LIST,
     tighten::LIST,
 ];
 

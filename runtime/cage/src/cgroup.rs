@@ -277,8 +277,13 @@ impl Slot {
 
     /// Moves this process into the groups that bound memory and CPU time: it works for the cage, and what it allocates
     /// for it (pages of files that it writes, of pipes, of sockets) is the cage's. It goes back when the slot is given
-    /// back, and is spared when memory runs out.
-    pub(crate) fn join(&mut self) -> io::Result<()> {
+    /// back. When memory runs out, `tasks` and what they fork are killed before it, whatever they hold.
+    pub(crate) fn join(&mut self, tasks: &[i32]) -> io::Result<()> {
+        for pid in tasks {
+            put(format!("/proc/{pid}/oom_score_adj").into(), 1000)?;
+        }
+        // Not every root may spare itself altogether.
+        let _ = put("/proc/self/oom_score_adj".into(), -1000);
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let bounds = |g: &&Group| g.serves.iter().any(|c| matches!(c, Controller::Memory | Controller::Cpu));
         let mut homes = Vec::new();
@@ -289,7 +294,7 @@ impl Slot {
             homes.push(home.unwrap_or_else(|| mount.to_path_buf()).join("cgroup.procs"));
         }
         self.homes = homes;
-        put("/proc/self/oom_score_adj".into(), -1000)
+        Ok(())
     }
 
     /// The files into which the cage's first process writes itself (version 1).

@@ -112,8 +112,9 @@ fn run(
     });
     match (launched, record, streams) {
         (Ok(mut cage), Some(record), Some(streams)) => {
+            let tasks: Vec<i32> = cage.traced.iter().map(|(pid, _)| *pid).chain([cage.pid]).collect();
             if let Some(slot) = slot.as_mut().filter(|_| pinned)
-                && let Err(e) = slot.join()
+                && let Err(e) = slot.join(&tasks)
             {
                 ledger.barriers.weaker(format!("what the supervisor allocates for the cage is not bounded: {e}"));
             }

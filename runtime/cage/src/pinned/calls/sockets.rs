@@ -19,6 +19,9 @@ const NOW: u64 = libc::MSG_DONTWAIT as u64;
 const ADDRESS: u64 = 128;
 /// Messages of one call, as the kernel bounds them.
 const MESSAGES: u64 = 1024;
+/// What ends a run that has too many descriptors in messages that nobody received: the kernel counts them for the user,
+/// and those that nobody can receive any more until its collector runs.
+const FLYING: &str = "too many descriptors in flight, by a count of the host";
 /// Bytes of `struct mmsghdr`.
 const MMSGHDR: u64 = 64;
 
@@ -204,6 +207,9 @@ fn send_as(
     if done == -i64::from(libc::EPIPE) {
         cage.stir(true);
     }
+    if done == -i64::from(libc::ETOOMANYREFS) {
+        return Err(super::unmodelled_form(&now, FLYING));
+    }
     let moved = before + done.max(0) as u64;
     cage.task_mut(id).moved = moved;
     let streaming = sort(&stream).1 == libc::SOCK_STREAM;
@@ -238,6 +244,9 @@ fn several(cage: &mut Supervisor, id: TaskId, call: &Call, stream: Stream) -> Re
         return Ok(stream.wait(events, deadline));
     }
     let Some(done) = cage.execute(id, &now)? else { return Ok(Outcome::Gone) };
+    if done == -i64::from(libc::ETOOMANYREFS) {
+        return Err(super::unmodelled_form(call, FLYING));
+    }
     if done == EAGAIN && !at_once {
         cage.rewind(id)?;
         return Ok(if stream.ready(events) {
