@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Attempt;
-use crate::answer::{best, expect, say, sys};
+use crate::answer::{best, expect, put, say, sys};
 
 /// Forks, and ends the child with the answer of `work`: its exit status is 0 when that is not negative.
 fn child(work: impl FnOnce() -> i64) -> i32 {
@@ -422,6 +422,7 @@ pub(crate) const LIST: &[(&str, Attempt)] = &[
     ("stop_storm", stop_storm),
     ("own_memory_by_file", own_memory_by_file),
     ("huge_arguments", huge_arguments),
+    ("oom_score_of_my_own", || put("/proc/self/oom_score_adj", "0")),
     ("streams_closed", streams_closed),
     ("descriptors_in_circles", descriptors_in_circles),
     ("random_calls", random_calls),

@@ -127,6 +127,7 @@ const STORMS: &[(&str, &str)] = &[
     ("killed_at_every_point", "ok:0"),
     ("stop_storm", "ok:0"),
     ("own_memory_by_file", "ENOENT"),
+    ("oom_score_of_my_own", "EACCES"),
     ("huge_arguments", "ok:0"),
     ("streams_closed", "ok:0"),
 ];

@@ -34,15 +34,15 @@ const MACHINE: &[&str] =
 /// Links at the top.
 const LINKS: &[&str] = &["mounts", "self", "thread-self"];
 /// The kernel's own files about a process: they hold what the program itself put there.
-const NATIVE: &[&str] = &["cmdline", "comm", "environ", "oom_score_adj"];
+const NATIVE: &[&str] = &["cmdline", "comm", "environ"];
 /// The kernel's own links of a process.
 const MAGIC: &[&str] = &["cwd", "exe", "root"];
 /// Directories of a process.
 const DIRECTORIES: &[&str] = &["fd", "fdinfo", "task"];
 /// Texts about a process.
 const TEXTS: &[&str] = &[
-    "auxv", "cgroup", "gid_map", "limits", "maps", "mountinfo", "mounts", "oom_score", "setgroups", "stat", "statm",
-    "status", "uid_map",
+    "auxv", "cgroup", "gid_map", "limits", "maps", "mountinfo", "mounts", "oom_score", "oom_score_adj", "setgroups",
+    "stat", "statm", "status", "uid_map",
 ];
 const REGULAR: u8 = libc::DT_REG;
 const DIRECTORY: u8 = libc::DT_DIR;

@@ -91,7 +91,8 @@ pub(super) fn text(cage: &mut Supervisor, process: ProcessId, dir: &str, parts: 
         ("cgroup", []) => "0::/\n".into(),
         ("uid_map" | "gid_map", []) => "         0          0      65536\n".into(),
         ("setgroups", []) => "deny\n".into(),
-        ("oom_score", []) => "0\n".into(),
+        // Said to be the default and not to be changed: the real one has the cage killed before its supervisor.
+        ("oom_score" | "oom_score_adj", []) => "0\n".into(),
         ("limits", []) => kernel(cage)?,
         ("maps", []) => maps(cage, &kernel(cage)?),
         ("mounts", []) => MOUNTS.iter().map(|(s, p, t, o)| format!("{s} {p} {t} {o} 0 0\n")).collect(),
