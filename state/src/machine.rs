@@ -1,8 +1,8 @@
 //! Executing a block: a pure function from the parent's state and a list of transactions to everything that follows.
 //!
 //! Owns the order: per transaction validity, nonce, effect or failure; then, once, what the state machine does by
-//! itself (lost nodes, passed deadlines, expired records, placement); then conservation, roots and log. Refuses to write anything:
-//! [`crate::Ledger::commit`] does, with what is returned here.
+//! itself (lost nodes, passed deadlines, expired records, placement); then conservation, roots and log.
+//! Refuses to write anything: [`crate::Ledger::commit`] does, with what is returned here.
 
 use crate::draft::{Changes, Draft};
 use crate::error::{Error, Result};

@@ -1,6 +1,8 @@
 //! A backend in memory. Heights, transactions and receipts are made from small numbers, so that a test can
 //! compute what it expects; uploads and submissions are kept.
 
+mod samples;
+
 use metanode_rpc::backend::{Answer, Backend, BlockKey, IdPrefix, ImageChunk, Readiness, ReceiptFilter};
 use metanode_rpc::error::BackendError;
 use metanode_rpc::metrics::Sample;
@@ -22,20 +24,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
 
+pub use samples::*;
+
 pub const START: u64 = 3;
 
-pub fn chain() -> ChainId {
-    ChainId([1; 32])
-}
-pub fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-pub fn address() -> Address {
-    Address([2; 32])
-}
-pub fn resources() -> Resources {
-    Resources { cpu_milli: 500, memory_bytes: 1 << 28, disk_bytes: 1 << 20, pids: 64 }
-}
 pub fn signed(nonce: u64) -> SignedTx {
     let body = TxBody::Transfer { to: address(), amount: Amount(5) };
     SignedTx::sign(&AccountSecret::from_seed([9; 32]), chain(), nonce, 1_000_000, Amount(10), body)

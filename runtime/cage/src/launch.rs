@@ -62,7 +62,8 @@ struct Ends {
     stderr: OwnedFd,
 }
 
-/// Launches the cage. `input` is the program's standard input, a pipe when absent. `meanwhile` runs in the supervisor while the first process builds its walls.
+/// Launches the cage. `input` is the program's standard input, a pipe when absent. `meanwhile` runs in the supervisor
+/// while the first process builds its walls.
 pub(crate) fn launch(
     spec: &CageSpec,
     entry: Entry<'_>,

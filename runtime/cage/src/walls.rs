@@ -69,8 +69,8 @@ pub(crate) fn rlimits(limits: &Limits, memory_cgroup: bool, barriers: &mut Barri
     Ok(())
 }
 
-/// Private writable memory that a pinned program may map, in terms of what it may use: wide enough for thread stacks and
-/// arenas that are never touched, and the same whether a memory cgroup counts what is used or not.
+/// Private writable memory that a pinned program may map, in terms of what it may use: wide enough for thread
+/// stacks and arenas that are never touched, and the same whether a memory cgroup counts what is used or not.
 const DATA_PER_MEMORY: u64 = 8;
 
 /// The limits that [`rlimits`] leaves to the launcher's user, which a pinned program must not see: it can ask for them,

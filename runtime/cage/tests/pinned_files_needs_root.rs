@@ -109,7 +109,8 @@ fn plant(at: &Path, backwards: bool) {
 
 #[test]
 fn the_order_in_which_an_image_was_unpacked_does_not_show_needs_root() {
-    const LOOK: &str = "ls -laiR /data; find /data/d3 | head -n 9; find /data; stat / /data /data/d1; tar c /data | sha256sum;
+    const LOOK: &str = "ls -laiR /data; find /data/d3 | head -n 9; find /data;
+        stat / /data /data/d1; tar c /data | sha256sum;
          rm -r /data/d5; mkdir /data/d5; ls -lai /data/d5; df /data | wc -l";
     let (mut forwards, mut backwards) = (bench(Bench::new()), bench(Bench::new()));
     plant(&forwards.root(), false);
@@ -171,7 +172,8 @@ fn proc_is_small_and_holds_nothing_of_the_host_needs_root() {
     let mut bench = bench(Bench::new());
     let said = twice(
         &mut bench,
-        "ls -la /proc/ /proc/self/ /proc/self/fd/; cat /proc/uptime /proc/loadavg /proc/meminfo /proc/stat /proc/cpuinfo;
+        "ls -la /proc/ /proc/self/ /proc/self/fd/; cat /proc/uptime /proc/loadavg;
+         cat /proc/meminfo /proc/stat /proc/cpuinfo;
          cat /proc/self/stat /proc/self/statm /proc/self/status /proc/self/maps /proc/self/mountinfo /proc/mounts;
          cat /proc/self/limits /proc/self/cgroup /proc/self/comm; readlink /proc/self/exe; sleep 2; cat /proc/uptime;
          cat /proc/sys/kernel/hostname; exec 3< /proc/uptime; readlink /proc/self/fd/3; ls -la /dev",

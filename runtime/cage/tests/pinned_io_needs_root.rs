@@ -233,7 +233,8 @@ fn without_leave_nothing_outside_is_reached() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     listener.set_nonblocking(true).expect("non-blocking");
     let port = listener.local_addr().expect("address").port().to_string();
-    let program = "import socket, sys\ntry: socket.create_connection(('127.0.0.1', int(sys.argv[1])))\nexcept OSError as e: print(e)";
+    let program = "import socket, sys\ntry: socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
+        except OSError as e: print(e)";
     let ran = completed(bench(&[PYTHON, "-c", program, &port]).run());
     assert_eq!(ran.stdout, "[Errno 111] Connection refused\n");
     assert!(listener.accept().is_err(), "nobody came");

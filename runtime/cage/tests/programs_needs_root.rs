@@ -74,7 +74,7 @@ fn programs_repeat_themselves_needs_root() {
 
 #[test]
 #[ignore = "twenty runs of everything take most of an hour: cargo nextest run --run-ignored only"]
-fn programs_repeat_themselves_twenty_times_needs_root_slow() {
+fn programs_repeat_themselves_twenty_times_slow_needs_root() {
     check_all(20, None);
 }
 

@@ -2,9 +2,10 @@
 //! has an empty root, no network, no capabilities and a seccomp filter. Called by a fresh single-threaded process
 //! of its own (`metanode __wasm`, see `levels`), never by the node itself.
 //!
-//! The fork holds nothing but its standard streams and the witness's file, if there is one, so its verdict comes back as the last line of its standard
-//! error. The guest can write such a line too, but never the last one of a run that ended well: a verdict is read
-//! only when the fork returned success, and then its own line came after everything the guest wrote.
+//! The fork holds nothing but its standard streams and the witness's file, if there is one, so its verdict
+//! comes back as the last line of its standard error. The guest can write such a line too, but never the last
+//! one of a run that ended well: a verdict is read only when the fork returned success, and then its own line
+//! came after everything the guest wrote.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};

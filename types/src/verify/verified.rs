@@ -1,4 +1,5 @@
-//! POE of a verified job: the commitment opens, the votes are counted again, the winning report is the winning outcome's.
+//! POE of a verified job: the commitment opens, the votes are counted again, the winning report is the winning
+//! outcome's.
 
 use super::action::ran_as_assigned;
 use super::{Outcome, ensure};

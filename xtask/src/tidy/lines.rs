@@ -53,6 +53,10 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn width(path: &str, text: &str, findings: &mut Vec<Finding>) {
+    // Programs and scripts that others might have written: data, whose lines are theirs.
+    if path.contains("/tests/catalogue/") {
+        return;
+    }
     for (index, line) in text.lines().enumerate() {
         let width = line.chars().count();
         if width > MAX_WIDTH {

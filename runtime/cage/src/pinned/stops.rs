@@ -41,7 +41,8 @@ impl Supervisor {
         let space = self.new_space();
         let first = self.add_task(pid, process, space)?;
         self.note_birth(first);
-        self.tree = Some(Tree::open(pid, self.clock.epoch(), self.settings.local_root).map_err(fail("look at the cage's files"))?);
+        let tree = Tree::open(pid, self.clock.epoch(), self.settings.local_root);
+        self.tree = Some(tree.map_err(fail("look at the cage's files"))?);
         go().map_err(fail("say go"))
     }
 

@@ -187,9 +187,9 @@ impl Tree {
         sys::open_below(self.root.as_fd(), &path, flags)
     }
 
-    /// What a path leads to for the program, with its rights: the answer that the kernel would give it. `None` when that
-    /// cannot be told without the program: the path meets a mount, `/proc`, or leaves `start` (the directory it is
-    /// relative to; absolute when there is none).
+    /// What a path leads to for the program, with its rights: the answer that the kernel would give it. `None`
+    /// when that cannot be told without the program: the path meets a mount, `/proc`, or leaves `start` (the
+    /// directory it is relative to; absolute when there is none).
     pub(crate) fn find(
         &self,
         start: Option<&OwnedFd>,

@@ -19,8 +19,9 @@ pub(crate) fn open_below(root: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) 
     own(unsafe { libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size) })
 }
 
-/// `openat2(2)` of an `O_PATH` descriptor, from `dir` and without leaving its mount: what lies behind a mount point or a
-/// magic link is `EXDEV` or `ELOOP`. `top`: `dir` is the root of the walk; else whatever leads out of it is `EXDEV`.
+/// `openat2(2)` of an `O_PATH` descriptor, from `dir` and without leaving its mount: what lies behind a mount
+/// point or a magic link is `EXDEV` or `ELOOP`. `top`: `dir` is the root of the walk; else whatever leads out
+/// of it is `EXDEV`.
 pub(crate) fn find_in_mount(
     dir: BorrowedFd<'_>,
     path: &CStr,

@@ -1,4 +1,5 @@
-//! Owns the `path_*` calls. Refuses paths that leave the directory they are relative to; see `memfs::resolve` and `tree`.
+//! Owns the `path_*` calls. Refuses paths that leave the directory they are relative to; see `memfs::resolve`
+//! and `tree`.
 
 use super::Host;
 use super::abi::{self, Errno, Guest, Outcome, rights};

@@ -32,7 +32,8 @@ pub(super) enum Kind {
     Socket,
     /// A file or directory: never waits.
     File,
-    /// A device of those that never wait. The kernel cuts their reads short for a signal, so only the task itself reads.
+    /// A device of those that never wait. The kernel cuts their reads short for a signal, so only the task itself
+    /// reads.
     Device,
     /// An event counter, a watch, an epoll set.
     Other,
