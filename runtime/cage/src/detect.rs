@@ -54,6 +54,9 @@ pub fn detect() -> Result<Capabilities, Error> {
         tried("landlock", false, "second wall", "the other walls still stand", || {
             sys::landlock_abi().map(drop)
         }),
+        tried("pinned", false, "filtered calls of a traced program stop", "no run reaches level pinned", || {
+            inside(tracing)
+        }),
     ];
     let hierarchies = cgroup::hierarchies();
     let rows = [
@@ -166,4 +169,43 @@ fn filter() -> io::Result<()> {
     use crate::seccomp::{Level, compile};
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
     compile(Level::Contained).map_err(io::Error::other)?.install().map_err(io::Error::other)
+}
+
+/// Traces a child into its first filtered call, as a pinned run does, and reads its memory there.
+fn tracing() -> io::Result<()> {
+    use crate::seccomp::{Level, compile};
+    let traps = compile(Level::Pinned).map_err(io::Error::other)?;
+    let (reader, writer) = sys::pipe()?;
+    let Some(pid) = sys::fork()? else {
+        drop(writer);
+        let _ = sys::read(reader.as_fd(), &mut [0]); // until it is seized
+        let filtered = || -> io::Result<()> {
+            sys::ptrace::pin_process()?;
+            sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
+            traps.install().map_err(io::Error::other)
+        };
+        let _ = filtered().map(|()| sys::egid());
+        sys::exit_now(1)
+    };
+    let seized = sys::ptrace::seize(pid, libc::PTRACE_O_TRACESECCOMP | libc::PTRACE_O_EXITKILL);
+    drop(writer);
+    let seen = seized.and_then(|()| await_call(pid));
+    sys::kill(pid, libc::SIGKILL);
+    let _ = sys::wait_for(pid); // it may have been waited for
+    seen
+}
+
+/// Lets the tracee run to the first call that the filter hands to its tracer.
+fn await_call(pid: i32) -> io::Result<()> {
+    loop {
+        let Some((_, status)) = sys::ptrace::wait_trace(pid, 0)? else { continue };
+        if !libc::WIFSTOPPED(status) {
+            return Err(io::Error::other("the traced child ended before its first filtered call"));
+        }
+        if status >> 16 == libc::PTRACE_EVENT_SECCOMP {
+            let stack = sys::ptrace::registers(pid)?.rsp;
+            return sys::ptrace::read_memory(pid, stack, &mut [0; 8]).map(drop);
+        }
+        sys::ptrace::resume(pid, 0)?;
+    }
 }

@@ -44,6 +44,7 @@ pub use cpu::class as cpu_class;
 pub use detect::detect;
 pub use error::Error;
 pub use pinned::instructions::{FoundInstruction, FoundInstructions, find_instructions};
+pub use pinned::session::CAGE_ABI;
 pub use record::Record;
 pub use report::{Exit, Report, Verdict};
 pub use seccomp::{Syscall, call_name, syscalls, syscalls_page};
@@ -67,4 +68,10 @@ pub enum Entry<'a> {
         /// The file.
         witness: std::fs::File,
     },
+}
+
+/// Kernel name, release and machine of this host, as reports name it.
+#[must_use]
+pub fn kernel() -> String {
+    sys::kernel()
 }

@@ -13,13 +13,13 @@ use std::time::Instant;
 use crate::cgroup::{self, Slot};
 use crate::launch;
 use crate::logs::Stream;
-use crate::pinned::session::{self, Session};
+use crate::pinned::given::Given;
+use crate::pinned::session::Session;
 use crate::record::{self, Process, Record};
 use crate::report::{Barriers, Disk, Exit, Report, Usage, Verdict};
 use crate::spec::{CageSpec, Level};
 use crate::usage::USAGE_FILE;
 use crate::watch::{Output, Watch};
-use crate::witness::InputKind;
 use crate::{Entry, Error, cpu, sys};
 
 /// Grace between SIGTERM and SIGKILL when the stop request names none.
@@ -92,13 +92,11 @@ fn run(
     let mut record = None;
     let mut streams = None;
     let pinned = spec.level == Level::Pinned;
-    let bytes = match spec.replay.as_deref().map(recorded_input).unwrap_or_else(|| {
-        read_input(pinned, &input, spec.limits.memory_bytes)
-    }) {
-        Ok(bytes) => bytes,
+    let given = match Given::of(spec) {
+        Ok(given) => given,
         Err(error) => return Ok(ledger.failed(spec, &error)),
     };
-    let stdin = if pinned { Some(session::input(&bytes)?) } else { None };
+    let stdin = if pinned { Some(given.descriptor()?) } else { None };
     if pinned {
         // Supervisor and program take turns: on two processors every stop would cost several times as much.
         sys::ptrace::stay_on_one_processor().map_err(|e| Error::launch("choose a processor", e))?;
@@ -118,7 +116,7 @@ fn run(
             {
                 ledger.barriers.weaker(format!("what the supervisor allocates for the cage is not bounded: {e}"));
             }
-            let output = match read_output(spec, &mut cage, &bytes, streams)? {
+            let output = match read_output(spec, &mut cage, given, streams)? {
                 Ok(output) => output,
                 Err(error) => return Ok(ledger.failed(spec, &error)),
             };
@@ -133,38 +131,18 @@ fn run(
     }
 }
 
-/// Standard input as a witness has it.
-fn recorded_input(path: &Path) -> Result<Vec<u8>, Error> {
-    let stdin = session::recorded(path)?.into_iter().filter(|input| input.kind == InputKind::Stdin);
-    Ok(stdin.flat_map(|input| input.bytes).collect())
-}
-
-/// All of standard input, for a run that must know it before it starts.
-fn read_input(pinned: bool, input: &Option<File>, bound: u64) -> Result<Vec<u8>, Error> {
-    let fail = |e| Error::launch("read the file for standard input", e);
-    let mut bytes = Vec::new();
-    if let Some(file) = input.as_ref().filter(|_| pinned) {
-        let mut file = io::Read::take(file, bound + 1);
-        io::Read::read_to_end(&mut file, &mut bytes).map_err(fail)?;
-        if bytes.len() as u64 > bound {
-            return Err(fail(io::Error::other("it does not fit into the memory of the cage")));
-        }
-    }
-    Ok(bytes)
-}
-
 /// Attaches whoever reads the output: for a pinned run the tracer, which the program waits for. The inner error is
 /// that of a program that could not be executed; nothing is left running then.
 fn read_output(
     spec: &CageSpec,
     cage: &mut launch::Running,
-    stdin: &[u8],
+    given: Given,
     mut streams: [Stream; 2],
 ) -> Result<Result<Output, Error>, Error> {
     let copy = |fd: &OwnedFd| fd.try_clone().map_err(|e| supervise_error("read the output", e));
     let pipes = [copy(&cage.stdout)?, copy(&cage.stderr)?];
     if spec.level == Level::Pinned {
-        let session = Session::start(spec, cage, stdin, streams, pipes)?;
+        let session = Session::start(spec, cage, given, streams, pipes)?;
         let Some((_, status)) = cage.traced.take() else { return Ok(Ok(Output::Tracer(session))) };
         return Ok(match launch::await_program(&status) {
             Ok(()) => Ok(Output::Tracer(session)),

@@ -11,6 +11,7 @@
 pub(crate) mod calls;
 pub(crate) mod clock;
 mod exits;
+pub(crate) mod given;
 pub(crate) mod instructions;
 pub(crate) mod memory;
 mod opened;

@@ -13,16 +13,17 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use super::calls::outside::Outside;
+use super::given::{Given, HOSTS};
 use super::{Finished, Progress, Settings, Supervisor};
 use crate::launch::Running;
 use crate::logs::Stream;
-use crate::report::Report;
+use crate::report::{Report, Verdict};
 use crate::spec::{CageSpec, Root};
-use crate::witness::{Input, InputKind, Outcome, OwnedInput, Recorder, RunHeader, Witness, WitnessError};
+use crate::witness::{Input, InputKind, Outcome, Recorder, RunHeader};
 use crate::{Error, cpu, sys};
 
 /// Version of what the supervisor shows to programs: raised whenever a program could tell the difference.
-pub(crate) const CAGE_ABI: u32 = 1;
+pub const CAGE_ABI: u32 = 1;
 
 /// A tracer at work.
 pub(crate) struct Session {
@@ -40,15 +41,8 @@ pub(crate) fn input(bytes: &[u8]) -> Result<OwnedFd, Error> {
     sys::sealed_file(c"stdin", bytes).map_err(fail("prepare standard input"))
 }
 
-/// The inputs of a witness that is to be replayed.
-pub(crate) fn recorded(path: &Path) -> Result<Vec<OwnedInput>, Error> {
-    let refused = |e: WitnessError| Error::launch("read the witness to replay", io::Error::other(e));
-    let witness = Witness::open(path).map_err(refused)?;
-    witness.inputs().collect::<Result<_, _>>().map_err(refused)
-}
-
 /// Everything needed to run again.
-fn header(spec: &CageSpec) -> Result<RunHeader, Error> {
+pub(super) fn header(spec: &CageSpec) -> Result<RunHeader, Error> {
     let limits = &spec.limits;
     let visible = [
         ("memory_bytes", limits.memory_bytes),
@@ -73,29 +67,38 @@ fn header(spec: &CageSpec) -> Result<RunHeader, Error> {
     })
 }
 
+/// Records what a run is given before it begins: the hosts that it may reach, and standard input.
+fn begin(spec: &CageSpec, given: &Given, recorder: &mut Recorder) -> io::Result<()> {
+    let hosts = spec.net.join("\n");
+    let inputs =
+        [(InputKind::Host, HOSTS, hosts.as_bytes()), (InputKind::Stdin, "stdin", given.stdin.as_slice())];
+    for (kind, label, bytes) in inputs {
+        if !bytes.is_empty() {
+            recorder.input(&Input { kind, label, bytes, at_event: 0 })?;
+        }
+    }
+    Ok(())
+}
+
 impl Session {
     /// Starts the tracer for a cage whose program waits for it.
     pub(crate) fn start(
         spec: &CageSpec,
         cage: &mut Running,
-        stdin: &[u8],
+        given: Given,
         mut streams: [Stream; 2],
         output: [OwnedFd; 2],
     ) -> Result<Self, Error> {
         let Some((program, _)) = cage.traced else {
             return Err(Error::launch("trace the program", io::Error::other("nothing waits to be traced")));
         };
-        let inputs = spec.replay.as_deref().map(recorded).transpose()?;
-        let outside = Outside::new(&spec.net, inputs)
-            .map_err(|why| Error::launch("prepare the connections outside", io::Error::other(why)))?;
         let sockets = std::mem::take(&mut cage.sockets);
         let file = spec.witness.as_ref().map(File::create).transpose().map_err(fail("create the witness"))?;
         let mut recorder =
             Recorder::new(&header(spec)?, file, spec.witness_bytes).map_err(fail("begin the witness"))?;
-        if !stdin.is_empty() {
-            let input = Input { kind: InputKind::Stdin, label: "stdin", bytes: stdin, at_event: 0 };
-            recorder.input(&input).map_err(fail("record standard input"))?;
-        }
+        begin(spec, &given, &mut recorder).map_err(fail("record what the run is given"))?;
+        let outside = Outside::new(&spec.net, given.recorded)
+            .map_err(|why| Error::launch("prepare the connections outside", io::Error::other(why)))?;
         for (stream, source) in streams.iter_mut().zip(output) {
             stream.attach(source).map_err(fail("read the output"))?;
         }
@@ -178,7 +181,10 @@ pub(crate) fn conclude(spec: &CageSpec, finished: Finished, report: &mut Report)
         logical_ns: finished.logical_ns,
     };
     let recorded = finished.recorder.finish(&outcome).map_err(fail("end the witness"))?;
-    report.level = spec.level.name().to_owned();
+    match &report.verdict {
+        Verdict::Completed => report.level = spec.level.name().to_owned(),
+        Verdict::NoVerdict(why) => report.downgraded.push(format!("not {}: {why}", spec.level.name())),
+    }
     if let Some(root) = local_root(spec) {
         let digest = super::opened::digest(root, &finished.opened)
             .map_err(fail("digest the files that were opened"))?;
