@@ -10,6 +10,7 @@ mod digest;
 pub mod driver;
 mod error;
 pub mod image;
+pub mod levels;
 pub mod limits;
 pub mod reconcile;
 pub mod wasm;

@@ -196,6 +196,41 @@ fn a_job_runs_once_and_its_end_is_told_until_acknowledged_needs_root() {
 }
 
 #[test]
+fn a_job_that_asks_for_pinned_runs_so_on_the_ledgers_seed_and_clock_needs_root() {
+    let mut bench = Bench::new();
+    let image = bench.shell_image();
+    let mut job = assignment(&image, 1, JOB, &["echo $RANDOM; echo done"]);
+    job.workload.cage_level = CageLevel::Pinned;
+    let first = bench.until_ended(std::slice::from_ref(&job));
+    assert_eq!((&first.exit, first.level), (&ExitStatus::Code(0), CageLevel::Pinned));
+    assert!(first.trace.is_some() && first.witness.is_some(), "{first:?}");
+    let root = |report: &CageReport| report.witness.as_ref().map(|witness| witness.root);
+    // Another execution of the same assignment gives the same; another seed is another run.
+    let again = bench.until_ended(&[Assignment { epoch: 2, ..job.clone() }]);
+    assert_eq!((again.stdout, again.trace, root(&again)), (first.stdout, first.trace, root(&first)));
+    let other = bench.until_ended(&[Assignment { epoch: 3, seed: [4; 32], ..job }]);
+    assert_ne!(root(&other), root(&first));
+}
+
+#[test]
+fn a_torn_report_is_a_lost_run_needs_root() {
+    let mut bench = Bench::new();
+    let image = bench.shell_image();
+    let shim = bench.dir.path().join("torn");
+    let torn = "#!/bin/sh\nprintf '{\"id\":\"job\",\"level\":\"pin' > \"${3%/*}/run/report.json\"\n";
+    fs::write(&shim, torn).expect("written");
+    fs::set_permissions(&shim, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
+    let config = DriverConfig { cage_binary: shim, ..bench.config() };
+    bench.driver = None;
+    bench.driver = Some(Driver::new(config).expect("driver"));
+    let job = assignment(&image, 1, JOB, &["true"]);
+    bench.until(Some(&[job]), |seen, _| {
+        assert!(!seen.iter().any(|one| matches!(one, Observation::Ended { .. })), "{seen:?}");
+        seen.iter().any(|one| matches!(one, Observation::Refused { .. }))
+    });
+}
+
+#[test]
 fn a_service_that_crashes_comes_back_and_one_unwanted_ends_needs_root() {
     let mut bench = Bench::new();
     let image = bench.shell_image();

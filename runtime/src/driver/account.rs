@@ -1,7 +1,7 @@
 //! Owns turning what a cage left (`report.json`, and `verdict.json` of a module) into the report that goes to the
 //! ledger. Refuses to fill a gap: a digest that was not measured makes the run one that failed in its cage.
 
-use metanode_cage::{Exit, Report};
+use metanode_cage::{Exit, Report, Verdict};
 use metanode_types::cage_report::{CageReport, ExitStatus, KernelRelease, MachineClass, WitnessRoot};
 use metanode_types::hash::sha256;
 use metanode_types::ids;
@@ -9,6 +9,7 @@ use metanode_types::level::CageLevel;
 use metanode_types::params::Usage;
 use metanode_types::tx::ShortText;
 use metanode_types::workload::ImageKind;
+use std::path::Path;
 
 use super::dir::{Assignment, CageDir};
 use crate::digest::Digest;
@@ -34,12 +35,19 @@ pub fn machine_class(cpu: &str, kernel: &str) -> MachineClass {
 
 /// The report for the ledger. An error is the reason why there is none: the cage failed.
 pub(super) fn cage_report(assignment: &Assignment, dir: &CageDir) -> Result<CageReport, String> {
-    let report = Report::read(&dir.run()).map_err(|_| dir.complaint())?;
+    // A report that is not there, or not whole, is a lost run.
+    Report::read(&dir.run()).map_err(|_| dir.complaint())?;
+    report_of(assignment, &dir.run())
+}
+
+/// The report for the ledger of a run whose state is in `run`.
+pub fn report_of(assignment: &Assignment, run: &Path) -> Result<CageReport, String> {
+    let report = Report::read(run).map_err(|error| error.to_string())?;
     if let Exit::LaunchError(reason) = &report.exit {
         return Err(reason.clone());
     }
     let native = CageReport {
-        level: report.level.parse().map_err(|error| format!("the cage report's level: {error}"))?,
+        level: level(&report)?,
         image: assignment.workload.image.digest,
         inputs: inputs_digest(assignment),
         exit: exit_status(&report.exit),
@@ -59,7 +67,7 @@ pub(super) fn cage_report(assignment: &Assignment, dir: &CageDir) -> Result<Cage
     };
     match assignment.workload.image.kind {
         ImageKind::Oci => Ok(native),
-        ImageKind::Wasm => wasm_report(native, &report, dir),
+        ImageKind::Wasm => wasm_report(native, &report, run),
     }
 }
 
@@ -70,8 +78,22 @@ fn witness(report: &Report) -> Result<Option<WitnessRoot>, String> {
     Ok(Some(WitnessRoot { root, entries: report.witness_entries, bytes: report.witness_bytes }))
 }
 
-fn wasm_report(native: CageReport, report: &Report, dir: &CageDir) -> Result<CageReport, String> {
-    let verdict = WasmVerdict::read(&dir.run()).map_err(|error| error.to_string())?;
+/// The level of a native run. One that its limits ended was pinned until then, and the exit says that it has no verdict;
+/// one that the supervisor gave up says nothing about the program, whatever it was to be.
+fn level(report: &Report) -> Result<CageLevel, String> {
+    match (&report.verdict, &report.exit) {
+        (Verdict::NoVerdict(_), Exit::Timeout | Exit::Oom) if report.trace_hash.is_some() => {
+            Ok(CageLevel::Pinned)
+        }
+        (Verdict::NoVerdict(_), _) => Ok(CageLevel::Contained),
+        (Verdict::Completed, _) => {
+            report.level.parse().map_err(|error| format!("the cage report's level: {error}"))
+        }
+    }
+}
+
+fn wasm_report(native: CageReport, report: &Report, run: &Path) -> Result<CageReport, String> {
+    let verdict = WasmVerdict::read(run).map_err(|error| error.to_string())?;
     let level = verdict.level(report);
     match verdict {
         WasmVerdict::Ran(outcome) => Ok(CageReport {

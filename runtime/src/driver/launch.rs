@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use metanode_cage::{CageSpec, Limits, Root};
+use metanode_cage::{CageSpec, Level, Limits, Root};
 use metanode_types::hash;
 use metanode_types::level::CageLevel;
 use metanode_types::workload::{ImageKind, WorkloadKind};
@@ -16,6 +17,8 @@ use super::dir::{Assignment, CageDir, write_json};
 use crate::error::{AtPath, Error, Result};
 use crate::image::Image;
 use crate::wasm::{WITNESS_BYTES, WasmJob, WasmLimits, WasmSpec};
+
+const NS_PER_MS: u64 = 1_000_000;
 
 /// A cage's name in process lists and control groups: at most 64 characters, which a deployment's name can exceed.
 fn cage_id(assignment: &Assignment) -> String {
@@ -40,12 +43,12 @@ fn env_of(assignment: &Assignment, image: &Image) -> Vec<String> {
     kept.cloned().chain(given().map(|var| format!("{}={}", var.name, var.value))).collect()
 }
 
-fn native_spec(assignment: &Assignment, image: &Image, dir: &CageDir, output_bytes: u64) -> CageSpec {
+fn native_spec(assignment: &Assignment, image: &Image, state_dir: PathBuf, output_bytes: u64) -> CageSpec {
     let config = &image.descriptor.config;
     let resources = &assignment.workload.resources;
     CageSpec {
         id: cage_id(assignment),
-        state_dir: dir.run(),
+        state_dir,
         root: Root::Dir { path: image.path.clone() },
         argv: config.argv(&assignment.workload.args),
         env: env_of(assignment, image),
@@ -61,16 +64,27 @@ fn native_spec(assignment: &Assignment, image: &Image, dir: &CageDir, output_byt
             wall_ms: wall_ms(assignment),
             ..Limits::default()
         },
+        level: level_of(assignment),
+        // The ledger's, so that every node that runs this assignment is given the same.
+        seed: hex::encode(assignment.seed),
+        epoch_ms: assignment.epoch_ns / NS_PER_MS,
+        image: image.descriptor.digest.to_string(),
         ..CageSpec::default()
     }
 }
 
-fn wasm_job(assignment: &Assignment, image: &Image, dir: &CageDir, output_bytes: u64) -> WasmJob {
+/// A job that must be determined is run so; a service, which answers to the world, is not.
+fn level_of(assignment: &Assignment) -> Level {
+    let determined = assignment.workload.cage_level >= CageLevel::Pinned;
+    if determined && assignment.workload.is_job() { Level::Pinned } else { Level::Contained }
+}
+
+fn wasm_job(assignment: &Assignment, image: &Image, state_dir: PathBuf, output_bytes: u64) -> WasmJob {
     let resources = &assignment.workload.resources;
     let args = std::iter::once("module".to_owned()).chain(assignment.workload.args.iter().cloned());
     WasmJob {
         id: cage_id(assignment),
-        state_dir: dir.run(),
+        state_dir,
         module: image.path.clone(),
         stdin: None,
         cpu_milli: u64::from(resources.cpu_milli),
@@ -95,6 +109,27 @@ fn wasm_job(assignment: &Assignment, image: &Image, dir: &CageDir, output_bytes:
     }
 }
 
+/// What a shim is told.
+#[derive(Clone, Debug)]
+pub enum Execution {
+    /// A program, for `metanode-cage run`.
+    Native(Box<CageSpec>),
+    /// A module, for `metanode __wasm`.
+    Wasm(Box<WasmJob>),
+}
+
+/// What is run for an assignment, here or anywhere else: only the state directory and what is kept of the output are
+/// this machine's.
+#[must_use]
+pub fn execution(assignment: &Assignment, image: &Image, state_dir: PathBuf, output_bytes: u64) -> Execution {
+    match image.descriptor.kind {
+        ImageKind::Oci => {
+            Execution::Native(Box::new(native_spec(assignment, image, state_dir, output_bytes)))
+        }
+        ImageKind::Wasm => Execution::Wasm(Box::new(wasm_job(assignment, image, state_dir, output_bytes))),
+    }
+}
+
 /// Writes the shim's specification and spawns it. `claim` is the shim's lock.
 pub(super) fn spawn(
     config: &DriverConfig,
@@ -106,17 +141,16 @@ pub(super) fn spawn(
     let refuse =
         |reason: String| Error::DriveCage { intent: "start", cage: assignment.key().to_string(), reason };
     let spec_path = dir.spec();
-    let mut command = match image.descriptor.kind {
-        ImageKind::Oci => {
-            let spec = native_spec(assignment, image, dir, config.output_bytes);
+    let mut command = match execution(assignment, image, dir.run(), config.output_bytes) {
+        Execution::Native(spec) => {
             spec.validate(true).map_err(|error| refuse(error.to_string()))?;
             write_json(&spec_path, &spec)?;
             let mut command = Command::new(&config.cage_binary);
             command.args(["run", "--spec"]);
             command
         }
-        ImageKind::Wasm => {
-            write_json(&spec_path, &wasm_job(assignment, image, dir, config.output_bytes))?;
+        Execution::Wasm(job) => {
+            write_json(&spec_path, &job)?;
             let mut command = Command::new(&config.wasm_command[0]);
             command.args(&config.wasm_command[1..]).arg("--spec");
             command

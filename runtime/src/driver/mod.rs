@@ -28,10 +28,11 @@ use metanode_types::workload::ImageRef;
 use crate::error::{AtPath, Error, Result};
 use crate::image::ImageStore;
 use crate::reconcile::{Action, CageKey, Desired, Observed, Phase, Wanted, count_failures, plan};
-pub use account::{inputs_digest, machine_class};
+pub use account::{inputs_digest, machine_class, report_of};
 pub use dir::Assignment;
 use dir::{CageDir, Progress};
 use health::HealthWatch;
+pub use launch::{Execution, execution};
 pub use logs::LogStream;
 
 /// How often an end that the ledger does not have yet is told again.
