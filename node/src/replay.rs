@@ -9,9 +9,12 @@ use metanode_state::{GenesisState, Ledger, Signatures, validate_block};
 use metanode_types::block::Block;
 use metanode_types::bundle::Bundle;
 use metanode_types::codec::encode;
+use metanode_types::ids::Digest;
 use metanode_types::limits::MAX_BUNDLE_BYTES;
 use metanode_types::receipt::Receipt;
+use metanode_types::tx::TxBody;
 use metanode_types::verify::{Replay, TrustRoot};
+use metanode_types::workload::Workload;
 use std::sync::Arc;
 
 /// The witness that lets anyone with the genesis file execute a block: all blocks below it.
@@ -23,6 +26,25 @@ pub fn witness(blocks: &[Block]) -> Vec<u8> {
 pub struct GenesisReplay {
     /// What the chain started from.
     pub genesis: GenesisState,
+}
+
+/// The workload with this digest, from a deploy transaction of the receipt's block or of one below it.
+pub fn workload(bundle: &Bundle, digest: &Digest) -> Result<Workload, String> {
+    let full = bundle.full.as_ref().ok_or("only a full bundle holds the workload; export it with --full")?;
+    let mut bytes = full.witness.as_slice();
+    let count: u32 = read(&mut bytes)?;
+    let in_block = |block: Block| {
+        block.txs.into_iter().find_map(|tx| match tx.body {
+            TxBody::Deploy(spec) if spec.workload.digest() == *digest => Some(spec.workload),
+            _ => None,
+        })
+    };
+    for _ in 0..count {
+        if let Some(found) = in_block(read(&mut bytes)?) {
+            return Ok(found);
+        }
+    }
+    in_block(full.block.clone()).ok_or_else(|| format!("no block of the bundle deploys workload {digest}"))
 }
 
 impl Replay for GenesisReplay {

@@ -296,25 +296,20 @@ fn node_spec(
         name: name.parse::<Name>().context("read node.name")?,
         peer_id: PeerIdBytes(network.local_peer_id().as_key().to_vec()),
         capacity: if runs { config.capacity(home) } else { Default::default() },
-        cage_level: CageLevel::Contained,
+        cage_level: machine.level(),
         wasm_level: CageLevel::Pinned,
         runs_oci: runs && machine.usable,
-        machine: machine_class(&metanode_cage::cpu_class(), &kernel_release()?),
+        machine: machine_class(&metanode_cage::cpu_class(), &metanode_cage::kernel()),
         boot_id: keys::random_u64()?,
     })
-}
-
-/// Release of the running kernel.
-fn kernel_release() -> Result<String> {
-    let text =
-        std::fs::read_to_string("/proc/sys/kernel/osrelease").context("ask for the kernel's release")?;
-    Ok(text.trim_end().to_owned())
 }
 
 /// What this machine can do for cages.
 #[derive(Default)]
 struct Machine {
     usable: bool,
+    /// Native programs can be pinned: tried, not inferred.
+    pins: bool,
     missing: Vec<String>,
 }
 
@@ -329,7 +324,13 @@ impl Machine {
         let lacking = found.features.iter().filter(|f| !f.available);
         let missing: Vec<String> = lacking.map(|f| format!("{}: {}", f.name, f.detail)).collect();
         missing.iter().for_each(|m| tracing::warn!("not available on this machine: {m}"));
-        Ok(Machine { usable: found.usable, missing })
+        let pins = found.features.iter().any(|f| f.name == "pinned" && f.available);
+        Ok(Machine { usable: found.usable, pins: pins && found.usable, missing })
+    }
+
+    /// The highest level of a native program here.
+    fn level(&self) -> CageLevel {
+        if self.pins { CageLevel::Pinned } else { CageLevel::Contained }
     }
 }
 

@@ -7,7 +7,7 @@
 //! and `ledger` (what is final), `bundle` (proofs), `deployments`, `nodes` and `logs` (what runs where),
 //! `images` (what is handed in).
 
-mod bundle;
+pub(crate) mod bundle;
 mod chain;
 mod deployments;
 mod events;

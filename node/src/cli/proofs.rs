@@ -3,12 +3,17 @@
 //! Verification trusts one thing, the genesis file: what a node says about its own genesis is never used. A file is
 //! verified without any network. Every check is printed with what was looked at, then the count and the assumption.
 
+mod execution;
+
 use super::failure::{Doing, Done, Failure};
+use super::image::StoreArgs;
 use super::output::{line, value};
 use super::session::Session;
 use super::testnet::registry;
 use crate::replay::GenesisReplay;
+use execution::Replayed;
 use metanode_genesis::Genesis;
+use metanode_runtime::image::Reference;
 use metanode_types::bundle::Bundle;
 use metanode_types::limits::MAX_BUNDLE_BYTES;
 use metanode_types::verify::{self, Status, Verification};
@@ -54,6 +59,14 @@ struct VerifyArgs {
     /// With a receipt: fetch the full bundle
     #[arg(long)]
     full: bool,
+    /// Run again, here, what the receipt is of, and compare the digests; needs a full bundle and the image
+    #[arg(long)]
+    replay: bool,
+    /// With --replay: image of the run [default: from the image store]
+    #[arg(long, value_name = "REF", requires = "replay")]
+    image: Option<Reference>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Carries the command out.
@@ -93,7 +106,7 @@ fn verify(session: &Session, args: VerifyArgs) -> Done {
         read_bundle(path)?
     } else {
         let node = session.node()?;
-        node.ask("fetch the proof", node.client().export(&args.what, args.full))?
+        node.ask("fetch the proof", node.client().export(&args.what, args.full || args.replay))?
     };
     let what = format!("verify {}", args.what);
     // Bytes that are no bundle prove nothing: that is the first check, and it failed.
@@ -108,23 +121,48 @@ fn verify(session: &Session, args: VerifyArgs) -> Done {
     if !is_file && !metanode_types::ids::matches_prefix(&verification.receipt, "rx_", &args.what) {
         return Err(Failure::failed(what, format!("the node sent the bundle of {}", verification.receipt)));
     }
-    conclude(session, what, &verification)
+    // Only what is proven is worth a run.
+    let replayed = match args.replay && verification.verified() {
+        true => Some(execution::again(&bundle, args.image.as_ref(), &args.store)?),
+        false => None,
+    };
+    conclude(session, what, &verification, replayed.as_ref())
 }
 
-fn conclude(session: &Session, what: String, verification: &Verification) -> Done {
+fn conclude(
+    session: &Session,
+    what: String,
+    verification: &Verification,
+    replayed: Option<&Replayed>,
+) -> Done {
     let (passed, made) = verification.score();
     let mut answer = value(verification);
     answer["verified"] = json!(verification.verified());
     answer["passed"] = json!(passed);
     answer["made"] = json!(made);
     answer["failed"] = json!(verification.failed());
-    let text = text(verification);
-    if verification.verified() {
+    let mut text = text(verification);
+    if let Some(replayed) = replayed {
+        answer["replay"] = value(replayed);
+        text.push_str(&format!("\n{}", replayed.text()));
+    }
+    if verification.verified() && !matches!(replayed, Some(Replayed::Differs(_) | Replayed::Unavailable(_))) {
         session.form.emit(&answer, |_| text);
         return Ok(());
     }
     if session.form == super::output::Form::Text {
         line(text);
+    }
+    match replayed {
+        Some(Replayed::Differs(fields)) => {
+            let why = format!("a run here gave another {}", fields.join(", "));
+            return Err(Failure::failed(what, why).next("do not rely on it").details(answer));
+        }
+        Some(Replayed::Unavailable(why)) => {
+            let failure = Failure::unavailable(what, format!("the run cannot be made again here: {why}"));
+            return Err(failure.next("the receipt itself is valid").details(answer));
+        }
+        Some(Replayed::Same(_)) | None => {}
     }
     let why = match verification.failed().as_slice() {
         [] => "a check that carries the proof could not be made".to_owned(),

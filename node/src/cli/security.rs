@@ -1,8 +1,11 @@
-//! `metanode security audit`: what this machine can put around a workload, found by trying it.
+//! `metanode security`: what this machine can put around a workload, found by trying it, and what becomes of forgeries.
 //!
-//! Owns no judgement: `metanode-cage detect` tries each barrier in a process that is thrown away, and this prints
+//! `audit` owns no judgement: `metanode-cage detect` tries each barrier in a process that is thrown away, and this prints
 //! what it
 //! found. What could not be looked at is `unavailable`; there is no score.
+
+mod tamper;
+mod town;
 
 use super::cage::program;
 use super::failure::{Doing, Done, Failure};
@@ -24,8 +27,7 @@ pub struct SecurityArgs {
 enum SecurityCommand {
     /// Try every barrier and say which stand
     Audit,
-    /// Not built: refused by name
-    #[command(hide = true)]
+    /// Make a run with its proof here, alter one part after another, and show that each is detected
     TamperTest,
     /// Not built: refused by name
     #[command(hide = true)]
@@ -55,7 +57,7 @@ pub fn run(session: &Session, args: SecurityArgs) -> Done {
     };
     match args.command {
         SecurityCommand::Audit => audit(session),
-        SecurityCommand::TamperTest => refuse("tamper-test"),
+        SecurityCommand::TamperTest => tamper::run(session),
         SecurityCommand::MilitaryTest => refuse("military-test"),
     }
 }
