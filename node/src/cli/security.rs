@@ -1,7 +1,7 @@
 //! `metanode security`: what this machine can put around a workload, found by trying it, and what becomes of forgeries.
 //!
-//! `audit` owns no judgement: `metanode-cage detect` tries each barrier in a process that is thrown away, and this prints
-//! what it
+//! `audit` owns no judgement: `metanode-cage detect` tries each barrier in a process that is thrown away, and
+//! this prints what it
 //! found. What could not be looked at is `unavailable`; there is no score.
 
 mod tamper;

@@ -78,8 +78,8 @@ fn witness(report: &Report) -> Result<Option<WitnessRoot>, String> {
     Ok(Some(WitnessRoot { root, entries: report.witness_entries, bytes: report.witness_bytes }))
 }
 
-/// The level of a native run. One that its limits ended was pinned until then, and the exit says that it has no verdict;
-/// one that the supervisor gave up says nothing about the program, whatever it was to be.
+/// The level of a native run. One that its limits ended was pinned until then, and the exit says that it has
+/// no verdict; one that the supervisor gave up says nothing about the program, whatever it was to be.
 fn level(report: &Report) -> Result<CageLevel, String> {
     match (&report.verdict, &report.exit) {
         (Verdict::NoVerdict(_), Exit::Timeout | Exit::Oom) if report.trace_hash.is_some() => {

@@ -1,3 +1,5 @@
+//! What the options of `cage run` accept and refuse.
+
 use super::given::{Net, parse_net, parse_seed};
 
 #[test]
