@@ -3,7 +3,8 @@
 //! Owns the page. Every figure on it was measured by the run that wrote it; a program that failed, differed or is not
 //! installed has its line too. Needs root, and no network.
 //!
-//! Usage: `what_runs [--quick] [--only TEXT] [PAGE]`; without PAGE to standard output.
+//! Usage: `what_runs [--quick] [--jobs N] [--only TEXT] [PAGE]`; without PAGE to standard output. With `--jobs` several
+//! programs are measured at a time, each beside the others.
 
 #[path = "../tests/catalogue/mod.rs"]
 mod catalogue;
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalogue::{Bench, Load, Program, Ran};
 use metanode_cage::Level;
@@ -54,11 +57,14 @@ impl Tally {
 }
 
 fn main() {
-    let (mut quick, mut only, mut page) = (false, String::new(), None);
+    let (mut quick, mut jobs, mut only, mut page) = (false, 1, String::new(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => quick = true,
+            "--jobs" => {
+                jobs = arguments.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect("--jobs N");
+            }
             "--only" => only = arguments.next().expect("--only TEXT"),
             _ => page = Some(PathBuf::from(argument)),
         }
@@ -68,21 +74,34 @@ fn main() {
     } else {
         Plan { idle: 5, loaded: 20, pairs: 5 }
     };
-    let bench = Bench::new(&sibling("metanode-cage"), WALL_MS);
-    let mut rows = String::new();
-    let mut reached = (0, 0);
-    for program in catalogue::programs().iter().filter(|p| p.name.contains(&only)) {
-        let (row, pinned) = row(&bench, program, &plan);
-        eprint!("{row}");
-        rows.push_str(&row);
-        reached.0 += usize::from(pinned);
-        reached.1 += usize::from(catalogue::missing(program).is_none());
-    }
-    let text = render(&plan, &rows, reached);
+    let programs: Vec<Program> =
+        catalogue::programs().into_iter().filter(|p| p.name.contains(&only)).collect();
+    let rows = measure(&programs, &plan, jobs);
+    let installed = programs.iter().filter(|p| catalogue::missing(p).is_none()).count();
+    let reached = (rows.iter().filter(|(_, pinned)| *pinned).count(), installed);
+    let text = render(&plan, jobs, &rows.iter().map(|(row, _)| row.as_str()).collect::<String>(), reached);
     match page {
         Some(path) => std::fs::write(path, text).expect("write the page"),
         None => print!("{text}"),
     }
+}
+
+/// The lines of all programs, `jobs` of them measured at a time.
+fn measure(programs: &[Program], plan: &Plan, jobs: usize) -> Vec<(String, bool)> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    let work = || {
+        let bench = Bench::new(&sibling("metanode-cage"), WALL_MS);
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(program) = programs.get(index) else { return };
+            let line = row(&bench, program, plan);
+            eprint!("{}", line.0);
+            done.lock().expect("no other worker panicked").insert(index, line);
+        }
+    };
+    std::thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
+    done.into_inner().expect("no worker panicked").into_values().collect()
 }
 
 fn sibling(name: &str) -> PathBuf {
@@ -180,7 +199,7 @@ fn version(package: &str) -> String {
     told("dpkg-query", &["-W", "-f", "${Version}", package])
 }
 
-fn render(plan: &Plan, rows: &str, reached: (usize, usize)) -> String {
+fn render(plan: &Plan, jobs: usize, rows: &str, reached: (usize, usize)) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map_or("unknown", |m| m.1);
@@ -195,7 +214,7 @@ fn render(plan: &Plan, rows: &str, reached: (usize, usize)) -> String {
          standard error, output tree and trace hash were equal in all {idle} runs without and {loaded} runs with load of\n\
          our own (a computing process and a half for every processor). One that differed or failed even once has the\n\
          level that is left. *Overhead* is the median ratio of wall times, from launch to report, pinned to contained,\n\
-         over {pairs} interleaved pairs. *Seeds*: whether another seed changes the output (`yes`), only the trace, or\n\
+         over {pairs} interleaved pairs; programs measured at a time, each beside the others: {jobs}. *Seeds*: whether another seed changes the output (`yes`), only the trace, or\n\
          nothing (`not random`).\n\n\
          | Program | Package | Level | Same, idle | Same, loaded | Overhead | Seeds | Notes |\n\
          |---|---|---|---|---|---|---|---|\n{rows}",

@@ -16,17 +16,17 @@ redis-cli -p 6399 config set save '100 1'; redis-cli -p 6399 shutdown save; wait
     ),
     random(
         "nginx with workers",
-        "nginx-light",
+        "nginx",
         &["nginx", "curl"],
         "ended 0",
         "mkdir l; seq 9 > index.html; cat > n.conf <<'E'
-daemon off; worker_processes 2; pid /out/pid; error_log /out/err.log info;
+user root; daemon off; worker_processes 2; pid /out/pid; error_log /out/err.log info;
 events { worker_connections 64; }
 http { access_log /out/acc.log; client_body_temp_path l; proxy_temp_path l; fastcgi_temp_path l; uwsgi_temp_path l; scgi_temp_path l;
 server { listen 127.0.0.1:8088; root /out; location /id { return 200 \"$request_id $connection $msec\\n\"; } } }
 E
 nginx -c /out/n.conf -p /out & p=$!
-until curl -s http://127.0.0.1:8088/id; do sleep 0.05; done
+for i in 1 2 3 4 5 6 7 8 9; do curl -s http://127.0.0.1:8088/id && break; sleep 0.05; done
 for i in 1 2 3 4; do curl -s http://127.0.0.1:8088/id > r$i & q=\"$q $!\"; done; wait $q; cat r1 r2 r3 r4; curl -si http://127.0.0.1:8088/
 kill -TERM $p; wait $p; echo ended $?; cat acc.log",
     ),
@@ -44,7 +44,7 @@ sleep 0.2; for i in 1 2 3; do busybox wget -qO- http://127.0.0.1:8090/index.html
         &["python3", "curl"],
         "200",
         "echo page > index.html; python3 -m http.server 8077 --bind 127.0.0.1 > log 2>&1 & p=$!
-until curl -s -o /dev/null http://127.0.0.1:8077/; do sleep 0.1; done; curl -si http://127.0.0.1:8077/; mktemp; kill -INT $p; wait $p; echo $?; cat log",
+for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:8077/ && break; sleep 0.1; done; curl -si http://127.0.0.1:8077/; mktemp; kill -TERM $p; wait $p; echo $?; cat log",
     ),
     random(
         "postgres: initdb, server, clients",
@@ -55,6 +55,6 @@ until curl -s -o /dev/null http://127.0.0.1:8077/; do sleep 0.1; done; curl -si 
 postgres -D d -k /out -c listen_addresses='' > plog 2>&1 & p=$!
 until psql -h /out -U p -c 'select 1' postgres > /dev/null 2>&1; do sleep 0.2; done
 psql -h /out -U p -Atc 'create table t(a int); insert into t select generate_series(1,500); select count(*) from t; select now(), random(), gen_random_uuid()' postgres
-kill -INT $p; wait $p; echo $?",
+kill -TERM $p; wait $p; echo $?",
     ),
 ];

@@ -165,19 +165,44 @@ fn statm(kernel: &str) -> Option<String> {
 }
 
 fn status(cage: &Supervisor, process: ProcessId, kernel: &str) -> String {
+    let init = cage.init; // in the cage's user namespace, as everybody in it
+    let map = |kind: &str| std::fs::read_to_string(format!("/proc/{init}/{kind}_map")).unwrap_or_default();
+    let (users, groups) = (map("uid"), map("gid"));
     let mut text = String::new();
     for line in kernel.lines() {
         let Some((name, value)) = line.split_once(':') else { continue };
         let fixed = FIXED.iter().find(|(fixed, _)| *fixed == name).map(|(_, value)| *value);
         let value = match (name, fixed) {
-            ("State", _) => letter(cage, process).1,
-            (_, Some(value)) => value,
-            (name, None) if OWN.contains(&name) => value.trim_start_matches('\t'),
+            ("State", _) => letter(cage, process).1.to_owned(),
+            ("Uid", _) => inner_ids(value, &users),
+            ("Gid" | "Groups", _) => inner_ids(value, &groups),
+            (_, Some(value)) => value.to_owned(),
+            (name, None) if OWN.contains(&name) => value.trim_start_matches('\t').to_owned(),
             _ => continue,
         };
         text.push_str(&format!("{name}:\t{value}\n"));
     }
     text
+}
+
+/// Ids of the supervisor's user namespace as the cage's own, by the map that the kernel shows of it; one that has no
+/// place there is nobody's.
+fn inner_ids(ids: &str, map: &str) -> String {
+    const NOBODY: u64 = 65_534;
+    let rows: Vec<[u64; 3]> = map
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+            fields.try_into().ok()
+        })
+        .collect();
+    let inner = |id: u64| {
+        let row = rows.iter().find(|[_, outer, count]| id.checked_sub(*outer).is_some_and(|n| n < *count));
+        row.map_or(NOBODY, |[inner, outer, _]| inner + (id - outer))
+    };
+    let ids: Vec<String> =
+        ids.split_whitespace().filter_map(|id| id.parse().ok()).map(|id: u64| inner(id).to_string()).collect();
+    ids.join("\t")
 }
 
 /// Mappings with the numbers of files that `stat` shows.
