@@ -79,7 +79,8 @@ impl Bench {
         let program = self.dir.join("t");
         let program = program.to_str().expect("a plain path");
         // The cage's /tmp is its own, so that the program comes by its place in the root.
-        let output = self.command(level, &[program]).stdin(Stdio::null()).output().expect("the command starts");
+        let output =
+            self.command(level, &[program]).stdin(Stdio::null()).output().expect("the command starts");
         assert!(output.status.success(), "{level}: {output:?}");
         let said = if level == "native" {
             output.stdout
@@ -153,7 +154,9 @@ fn pinned(bench: &Bench, rounds: usize) {
             caged.push(bench.outside("pinned", argv));
         }
     }
-    println!("pinned, from the command line to the end, medians of {rounds}; in brackets without an empty cage's time");
+    println!(
+        "pinned, from the command line to the end, medians of {rounds}; in brackets without an empty cage's time"
+    );
     let (none, start) = (median(&times[0].0), median(&times[0].1));
     for ((name, target, _), (native, caged)) in cases.iter().zip(&times) {
         let (a, b) = (median(native), median(caged));

@@ -69,25 +69,33 @@ fn main() {
             _ => page = Some(PathBuf::from(argument)),
         }
     }
-    let plan = if quick {
-        Plan { idle: 2, loaded: 3, pairs: 1 }
-    } else {
-        Plan { idle: 5, loaded: 20, pairs: 5 }
-    };
+    let plan =
+        if quick { Plan { idle: 2, loaded: 3, pairs: 1 } } else { Plan { idle: 5, loaded: 20, pairs: 5 } };
     let programs: Vec<Program> =
         catalogue::programs().into_iter().filter(|p| p.name.contains(&only)).collect();
-    let rows = measure(&programs, &plan, jobs);
-    let installed = programs.iter().filter(|p| catalogue::missing(p).is_none()).count();
-    let reached = (rows.iter().filter(|(_, pinned)| *pinned).count(), installed);
-    let text = render(&plan, jobs, &rows.iter().map(|(row, _)| row.as_str()).collect::<String>(), reached);
+    let fresh = measure(&programs, &plan, jobs);
+    let earlier = page.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    let rows = merge(&programs, fresh, if only.is_empty() { "" } else { &earlier });
+    let text = render(&plan, jobs, &rows);
     match page {
         Some(path) => std::fs::write(path, text).expect("write the page"),
         None => print!("{text}"),
     }
 }
 
+/// All lines in the order of the catalogue: those just measured, and of the other programs those of an earlier page.
+fn merge(measured: &[Program], fresh: Vec<String>, earlier: &str) -> Vec<String> {
+    let mut rows: BTreeMap<&str, String> = measured.iter().map(|p| p.name).zip(fresh).collect();
+    let line = |program: &Program| {
+        let lead = format!("| {} |", program.name);
+        let old = || earlier.lines().find(|line| line.starts_with(&lead)).map(|line| format!("{line}\n"));
+        rows.remove(program.name).or_else(old)
+    };
+    catalogue::programs().iter().filter_map(line).collect()
+}
+
 /// The lines of all programs, `jobs` of them measured at a time.
-fn measure(programs: &[Program], plan: &Plan, jobs: usize) -> Vec<(String, bool)> {
+fn measure(programs: &[Program], plan: &Plan, jobs: usize) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());
     let work = || {
@@ -96,7 +104,7 @@ fn measure(programs: &[Program], plan: &Plan, jobs: usize) -> Vec<(String, bool)
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(program) = programs.get(index) else { return };
             let line = row(&bench, program, plan);
-            eprint!("{}", line.0);
+            eprint!("{line}");
             done.lock().expect("no other worker panicked").insert(index, line);
         }
     };
@@ -109,10 +117,10 @@ fn sibling(name: &str) -> PathBuf {
     own.parent().and_then(Path::parent).expect("target/PROFILE/examples/what_runs").join(name)
 }
 
-/// The program's line, and whether it is pinned without reserve.
-fn row(bench: &Bench, program: &Program, plan: &Plan) -> (String, bool) {
+/// The program's line.
+fn row(bench: &Bench, program: &Program, plan: &Plan) -> String {
     if let Some(command) = catalogue::missing(program) {
-        return (format!("| {} | - | - | | | | | not installed here ({command}) |\n", program.name), false);
+        return format!("| {} | - | - | | | | | not installed here ({command}) |\n", program.name);
     }
     let mut notes = Vec::new();
     let (mut idle, mut loaded) = (Tally::default(), Tally::default());
@@ -126,7 +134,8 @@ fn row(bench: &Bench, program: &Program, plan: &Plan) -> (String, bool) {
         let _load = Load::start();
         (0..loaded_runs).for_each(|_| loaded.add(program, &bench.run(program, Level::Pinned, 0)));
     }
-    let same = idle.kinds.keys().chain(loaded.kinds.keys()).collect::<std::collections::BTreeSet<_>>().len() <= 1;
+    let same =
+        idle.kinds.keys().chain(loaded.kinds.keys()).collect::<std::collections::BTreeSet<_>>().len() <= 1;
     let pinned = idle.perfect() && loaded.perfect() && same;
     for (why, times) in idle.failures.iter().chain(&loaded.failures) {
         notes.push(format!("{times}x {}", plain(why)));
@@ -135,7 +144,7 @@ fn row(bench: &Bench, program: &Program, plan: &Plan) -> (String, bool) {
         notes.extend(report.downgraded.iter().map(|why| plain(why)));
     }
     let level = if pinned { "pinned" } else { contained(bench, program, &mut notes) };
-    let row = format!(
+    format!(
         "| {} | {} {} | {level} | {}/{} | {}/{} | {} | {} | {} |\n",
         program.name,
         program.package,
@@ -147,8 +156,7 @@ fn row(bench: &Bench, program: &Program, plan: &Plan) -> (String, bool) {
         if pinned { overhead(bench, program, plan.pairs) } else { "-".into() },
         if pinned { seeds(bench, program, &first) } else { "-" },
         notes.join("; "),
-    );
-    (row, pinned)
+    )
 }
 
 /// One line of a table.
@@ -199,31 +207,35 @@ fn version(package: &str) -> String {
     told("dpkg-query", &["-W", "-f", "${Version}", package])
 }
 
-fn render(plan: &Plan, jobs: usize, rows: &str, reached: (usize, usize)) -> String {
+fn render(plan: &Plan, jobs: usize, rows: &[String]) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map_or("unknown", |m| m.1);
+    let model =
+        cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map_or("unknown", |m| m.1);
     let mut page = String::new();
     let _ = write!(
         page,
         "# What runs at level pinned\n\n\
          Written by `cargo run -p metanode-cage --example what_runs -- docs/what-runs.md` (root, no network). The\n\
          programs are scripts in `runtime/cage/tests/catalogue`; the root is this machine's own, read-only.\n\n\
-         Measured {date} on {model}, {cpus} processors, {kernel}; load average when it ended: {load}.\n\n\
+         The lines of the last run were measured {date} on {model},\n\
+         {cpus} processors, {kernel}; load average when it ended: {load}.\n\n\
          {pinned} of {installed} installed programs reached `pinned`: each did its work, and its exit, standard output,\n\
          standard error, output tree and trace hash were equal in all {idle} runs without and {loaded} runs with load of\n\
          our own (a computing process and a half for every processor). One that differed or failed even once has the\n\
          level that is left. *Overhead* is the median ratio of wall times, from launch to report, pinned to contained,\n\
-         over {pairs} interleaved pairs; programs measured at a time, each beside the others: {jobs}. *Seeds*: whether another seed changes the output (`yes`), only the trace, or\n\
-         nothing (`not random`).\n\n\
+         over {pairs} interleaved pairs; up to {jobs} programs were\n\
+         measured at a time, each beside the others. A run with `--only` leaves the lines of the other programs as they were.\n\
+         *Seeds*: whether another seed changes the output (`yes`), only the trace, or nothing (`not random`).\n\n\
          | Program | Package | Level | Same, idle | Same, loaded | Overhead | Seeds | Notes |\n\
-         |---|---|---|---|---|---|---|---|\n{rows}",
+         |---|---|---|---|---|---|---|---|\n{lines}",
         date = told("date", &["-u", "+%F"]),
         cpus = std::thread::available_parallelism().map_or(0, usize::from),
         kernel = told("uname", &["-sr"]),
         load = read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
-        pinned = reached.0,
-        installed = reached.1,
+        lines = rows.concat(),
+        pinned = rows.iter().filter(|row| row.split(" | ").nth(2) == Some("pinned")).count(),
+        installed = rows.iter().filter(|row| !row.contains("not installed here")).count(),
         idle = plan.idle,
         loaded = plan.loaded,
         pairs = plan.pairs,

@@ -23,6 +23,12 @@ fn bench() -> Bench {
 /// Runs a program `runs` times and compares; then once with another seed.
 fn check(bench: &Bench, program: &Program, runs: usize) -> Result<(), String> {
     let first = bench.run(program, Level::Pinned, 0);
+    if program.draws == Draws::Refused {
+        return match first.essence() {
+            Err(why) if why.contains(program.says) => Ok(()),
+            other => Err(format!("not refused as expected: {other:?}")),
+        };
+    }
     first.did(program)?;
     let expected = first.essence()?;
     for run in 1..runs {

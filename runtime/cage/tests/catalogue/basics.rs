@@ -94,7 +94,7 @@ mkdir -p x/{y,z}; touch x/y/1; find x -printf '%p %T@ %n\\n'; find x -delete; ec
         "procps",
         &["ps", "top", "uptime", "free"],
         "load",
-        "ps aux; top -b -n1 | head -12; uptime; free; w; pgrep -l sh; vmstat 1 2 | tail -1; mktemp",
+        "ps aux; top -b -n1 | head -12; uptime; free; w; pgrep -l sh; vmstat 1 2 | tail -1; mktemp -u",
     ),
     steady("dpkg -l", "dpkg", &["dpkg"], "coreutils", "dpkg -l; dpkg -L bash | tail -3; dpkg -S /bin/ls"),
     random("uuids", "uuid-runtime", &["uuidgen"], "-", "uuidgen; uuidgen -t; cat /proc/sys/kernel/random/uuid"),

@@ -1,6 +1,6 @@
 //! Interpreters and language run-times.
 
-use super::{Program, random};
+use super::{Program, random, refused, steady};
 
 pub const PROGRAMS: &[Program] = &[
     random(
@@ -108,11 +108,19 @@ c.pbkdf2(\"a\", \"b\", 1000, 8, \"sha1\", (e, k) => console.log(k)); require(\"c
 for (let i = 0; i < 3; i++) new Worker(\"const {parentPort:p}=require(`worker_threads`); p.postMessage(Math.random())\", { eval: true }).on(\"message\", m => console.log(i, m));
 const s = http.createServer((q, r) => r.end(\"served \" + q.url)).listen(8123, \"127.0.0.1\", () => http.get(\"http://127.0.0.1:8123/x\", r => { r.setEncoding(\"utf8\"); r.on(\"data\", console.log); r.on(\"end\", () => s.close()) }))'",
     ),
-    random(
-        "Go, static binary",
+    steady(
+        "gofmt, a static Go binary",
+        "golang-go",
+        &["gofmt"],
+        "formatted",
+        "mkdir p; for i in 1 2 3 4 5 6 7 8; do printf 'package  p\nfunc   f%d( ){ g( ) }\n' $i > p/$i.go; done
+gofmt -l p; gofmt -w p; gofmt -d p; cat p/*.go | sha256sum; echo formatted",
+    ),
+    refused(
+        "go build: the compiler reads RDSEED where nothing can trap it",
         "golang-go",
         &["go"],
-        "goroutines",
+        "E_UNTRAPPED_INSTRUCTION",
         "cat > m.go <<'E'
 package main
 import (\"fmt\"; \"math/rand\"; \"sync\"; \"time\"; \"os\")
@@ -126,12 +134,12 @@ func main() {
 E
 HOME=/tmp GOFLAGS=-p=1 CGO_ENABLED=0 GO111MODULE=off go build -o m m.go && ./m",
     ),
-    random("tclsh", "tcl", &["tclsh"], "after", "echo 'puts [expr rand()]; puts [clock milliseconds]; after 50 {puts after; exit}; vwait x' | tclsh"),
-    random(
-        "java",
+    steady("tclsh", "tcl", &["tclsh"], "after", "echo 'puts [expr rand()]; puts [clock milliseconds]; after 50 {puts after; exit}; vwait x' | tclsh"),
+    refused(
+        "java: executable memory that cannot be read",
         "openjdk-17-jre-headless",
         &["java", "javac"],
-        "finished",
+        "E_UNTRAPPED_INSTRUCTION",
         "cat > M.java <<'E'
 public class M { public static void main(String[] a) throws Exception {
  Thread[] t = new Thread[4]; for (int i = 0; i < 4; i++) { int n = i; t[i] = new Thread(() -> System.out.println(n + \" \" + Math.random() + \" \" + System.nanoTime())); t[i].start(); }

@@ -13,6 +13,7 @@ mod servers;
 mod threads;
 mod tools;
 
+#[allow(unused_imports)] // each user has its part
 pub use run::{Bench, Load, Ran, missing};
 
 /// What another seed does to a program.
@@ -22,6 +23,8 @@ pub enum Draws {
     Shown,
     /// It draws, but nothing of it must be seen in what it prints or writes.
     Unseen,
+    /// The run ends without a verdict, for the reason that `says` names.
+    Refused,
 }
 
 /// One program.
@@ -35,10 +38,21 @@ pub struct Program {
     pub needs: &'static [&'static str],
     /// What it does, for `sh`.
     pub script: &'static str,
-    /// What standard output must hold.
+    /// What standard output must hold; of a refused program: the reason.
     pub says: &'static str,
     /// What another seed does.
     pub draws: Draws,
+}
+
+/// A program that cannot be pinned.
+const fn refused(
+    name: &'static str,
+    package: &'static str,
+    needs: &'static [&'static str],
+    says: &'static str,
+    script: &'static str,
+) -> Program {
+    Program { name, package, needs, script, says, draws: Draws::Refused }
 }
 
 /// A program that shows nothing of what it draws.

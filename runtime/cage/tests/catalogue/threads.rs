@@ -69,13 +69,14 @@ gcc -O2 -fopenmp o.c -o o && OMP_NUM_THREADS=4 ./o",
 #include <future>
 #include <iostream>
 #include <random>
+#include <thread>
 #include <vector>
 #include <chrono>
 #include <condition_variable>
 int main() { std::vector<std::future<long>> v; for (int i = 0; i < 6; i++) v.push_back(std::async(std::launch::async, [i] { std::this_thread::sleep_for(std::chrono::milliseconds(7 - i)); return long(i * i); }));
-long s = 0; for (auto &f : v) s += f.get(); std::random_device d(\"getrandom\"); std::mutex m; std::condition_variable c; std::unique_lock<std::mutex> l(m);
+long s = 0; for (auto &f : v) s += f.get(); std::random_device d(\"/dev/urandom\"); std::mutex m; std::condition_variable c; std::unique_lock<std::mutex> l(m);
 auto r = c.wait_for(l, std::chrono::milliseconds(30)) == std::cv_status::timeout; std::cout << \"sum \" << s << ' ' << d() << ' ' << r << ' ' << std::chrono::system_clock::now().time_since_epoch().count() << std::endl; }
 E
-g++ -O1 -pthread a.cc -o a && ./a",
+g++ -O0 -pthread a.cc -o a && ./a",
     ),
 ];
