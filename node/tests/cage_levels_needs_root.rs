@@ -284,6 +284,19 @@ fn an_ordinary_user_reaches_the_levels_with_weaker_walls() {
 }
 
 #[test]
+fn every_forgery_is_detected_by_name() {
+    for bench in [Bench::new(), Bench::rootless()] {
+        let shown = bench.run(&["security", "tamper-test", "-o", "json"]).expect(0).json();
+        assert_eq!(shown["detected"], true);
+        let rows = shown["alterations"].as_array().expect("rows");
+        let altered: Vec<&str> = rows.iter().filter_map(|row| row["altered"].as_str()).collect();
+        let all = ["image layer", "unpacked root", "witness chunk", "report", "receipt", "block"];
+        assert_eq!(altered, all);
+        assert!(rows.iter().all(|row| row["detected"] == true && row["byte"].is_u64()), "{shown}");
+    }
+}
+
+#[test]
 fn modules_reach_the_same_levels_with_the_same_reports() {
     let bench = Bench::new();
     let wat = r#"(module
