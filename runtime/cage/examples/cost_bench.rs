@@ -20,8 +20,16 @@ const PROGRAM: &str = r#"
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-static long long now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
-static unsigned compute(unsigned n) { unsigned x = 1; for (unsigned i = 0; i < n; i++) { x ^= x << 13; x ^= x >> 17; x ^= x << 5; } return x; }
+static long long now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+static unsigned compute(unsigned n) {
+    unsigned x = 1;
+    for (unsigned i = 0; i < n; i++) { x ^= x << 13; x ^= x >> 17; x ^= x << 5; }
+    return x;
+}
 int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "cpu")) { printf("%u\n", compute(300000000)); return 0; }
     if (argc > 1) return 0;

@@ -220,13 +220,14 @@ fn render(plan: &Plan, jobs: usize, rows: &[String]) -> String {
          programs are scripts in `runtime/cage/tests/catalogue`; the root is this machine's own, read-only.\n\n\
          The lines of the last run were measured {date} on {model},\n\
          {cpus} processors, {kernel}; load average when it ended: {load}.\n\n\
-         {pinned} of {installed} installed programs reached `pinned`: each did its work, and its exit, standard output,\n\
-         standard error, output tree and trace hash were equal in all {idle} runs without and {loaded} runs with load of\n\
-         our own (a computing process and a half for every processor). One that differed or failed even once has the\n\
-         level that is left. *Overhead* is the median ratio of wall times, from launch to report, pinned to contained,\n\
-         over {pairs} interleaved pairs; up to {jobs} programs were\n\
-         measured at a time, each beside the others. A run with `--only` leaves the lines of the other programs as they were.\n\
-         *Seeds*: whether another seed changes the output (`yes`), only the trace, or nothing (`not random`).\n\n\
+         {pinned} of {installed} installed programs reached `pinned`: each did its work, and its exit, standard\n\
+         output, standard error, output tree and trace hash were equal in all {idle} runs without and {loaded} runs\n\
+         with load of our own (a computing process and a half for every processor). One that differed or failed even\n\
+         once has the level that is left. A program that the cage refuses in the same way every time counts as having\n\
+         done its work; its note says so. *Overhead* is the median ratio of wall times, from launch to report, pinned\n\
+         to contained, over {pairs} interleaved pairs; up to {jobs} programs were measured at a time, each beside the\n\
+         others. A run with `--only` leaves the lines of the other programs as they were. *Seeds*: whether another seed\n\
+         changes the output (`yes`), only the trace, or nothing (`not random`).\n\n\
          | Program | Package | Level | Same, idle | Same, loaded | Overhead | Seeds | Notes |\n\
          |---|---|---|---|---|---|---|---|\n{lines}",
         date = told("date", &["-u", "+%F"]),
