@@ -226,8 +226,8 @@ fn render(plan: &Plan, jobs: usize, rows: &[String]) -> String {
          once has the level that is left. A program that the cage refuses in the same way every time counts as having\n\
          done its work; its note says so. *Overhead* is the median ratio of wall times, from launch to report, pinned\n\
          to contained, over {pairs} interleaved pairs; up to {jobs} programs were measured at a time, each beside the\n\
-         others. A run with `--only` leaves the lines of the other programs as they were. *Seeds*: whether another seed\n\
-         changes the output (`yes`), only the trace, or nothing (`not random`).\n\n\
+         others. A run with `--only` leaves the lines of the other programs as they were.\n\
+         *Seeds*: whether another seed changes the output (`yes`), only the trace, or nothing (`not random`).\n\n\
          | Program | Package | Level | Same, idle | Same, loaded | Overhead | Seeds | Notes |\n\
          |---|---|---|---|---|---|---|---|\n{lines}",
         date = told("date", &["-u", "+%F"]),
