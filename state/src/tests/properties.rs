@@ -40,6 +40,8 @@ enum Op {
         who: usize,
         lie: u8,
     },
+    /// Every node that was asked commits, then every one reveals.
+    Round(usize, u32, u8),
     Challenge(u8, usize, u32, u128),
     /// Time for whoever is late.
     Late(u8),
@@ -80,6 +82,7 @@ fn ops() -> impl Strategy<Value = Vec<(u64, Vec<Op>)>> {
         2 => (1..5u8, 0..3usize, 0..2u32, prop_oneof![Just(0u128), Just(40_000_000)])
             .prop_map(|(who, name, index, bond)| Op::Challenge(who, name, index, bond)),
         1 => (1..6u8).prop_map(Op::Late),
+        14 => (0..3usize, 0..2u32, 0..8u8).prop_map(|(name, index, lie)| Op::Round(name, index, lie)),
         1 => (1..3u8, 0..3usize, 0..6u32, money)
             .prop_map(|(who, name, replicas, deposit)| Op::Scale { who, name, replicas, deposit }),
         1 => (1..3u8, 0..3usize).prop_map(|(who, name)| Op::Stop(who, name)),
@@ -142,7 +145,8 @@ fn tx(chain: &mut Chain, op: &Op) -> Option<SignedTx> {
         Op::Challenge(who, name, index, bond) => {
             (*who, TxBody::Challenge { replica: id(NAMES[*name], *index), bond: Amount(*bond) })
         }
-        Op::Late(_) => return None,
+        // These take blocks of their own.
+        Op::Late(_) | Op::Round(..) => return None,
         Op::Deploy { who, name, replicas, job: is_job, cpu, deposit, verify } => {
             let make = if *is_job { job } else { service };
             let mut spec = make(NAMES[*name], *replicas);
@@ -222,13 +226,60 @@ fn receipts_compose(chain: &Chain) {
     }
 }
 
+/// Two blocks in which every node that was asked to run a replica does what the ledger waits for.
+fn round(chain: &mut Chain, n: &str, index: u32, lie: u8) {
+    for _ in 0..2 {
+        let runs = chain.view().replica(&id(n, index)).unwrap().and_then(|r| r.verification);
+        let runs = runs.map_or(0, |v| v.executions.len() + usize::from(v.challenge.is_some()));
+        let said: Vec<_> = (0..runs).filter_map(|who| compare(chain, n, index, who, lie)).collect();
+        let txs = said.into_iter().map(|(node, body)| chain.tx(node, body)).collect();
+        chain.block_of_valid(1000, txs);
+    }
+}
+
+/// As [`round`], often with a challenge after it, which is answered or not.
+fn rounds(chain: &mut Chain, n: &str, index: u32, lie: u8) {
+    round(chain, n, index, lie);
+    if lie < 2 {
+        return;
+    }
+    let bond = Amount(40_000_000);
+    let tx = chain.tx(4, TxBody::Challenge { replica: id(n, index), bond });
+    chain.block_of_valid(1000, vec![tx]);
+    // A node that lies differently now overturns; one that is silent until it is late makes the challenge void.
+    if lie < 5 { round(chain, n, index, lie + 1) } else { idle(chain, 30) }
+}
+
+fn idle(chain: &mut Chain, blocks: u64) {
+    for _ in 0..blocks {
+        let beats = chain.heartbeats(11..17);
+        chain.block_of_valid(5_000, beats);
+    }
+}
+
+/// The usual rules with a shorter time for challenges.
+fn rules() -> ChainParams {
+    let mut params = ChainParams::default();
+    params.verify.challenge_window = 20;
+    params
+}
+
+fn six_nodes() -> Chain {
+    let mut chain = Chain::on(Arc::new(MemStore::new()), rules());
+    for i in 11..17 {
+        chain.ok(i, register(i));
+    }
+    chain
+}
+
 /// Plays a history; the actions that its blocks put on record.
 fn play(chain: &mut Chain, history: &[(u64, Vec<Op>)]) -> BTreeMap<&'static str, u32> {
     for (after_ms, ops) in history {
-        for late in ops.iter().filter_map(|op| if let Op::Late(n) = op { Some(*n) } else { None }) {
-            for _ in 0..u64::from(late) * 12 {
-                let beats = chain.heartbeats(11..17);
-                chain.block_of_valid(5_000, beats);
+        for op in ops {
+            match op {
+                Op::Late(n) => idle(chain, u64::from(*n) * 12),
+                Op::Round(n, index, lie) => rounds(chain, NAMES[*n], *index, *lie),
+                _ => {}
             }
         }
         let txs: Vec<SignedTx> = ops.iter().filter_map(|op| tx(chain, op)).collect();
@@ -253,7 +304,7 @@ fn random_histories_reach_every_step() {
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for _ in 0..96 {
         let history = ops().new_tree(&mut runner).unwrap().current();
-        for (name, count) in play(&mut Chain::with_nodes(6), &history) {
+        for (name, count) in play(&mut six_nodes(), &history) {
             *seen.entry(name).or_insert(0) += count;
         }
     }
@@ -265,7 +316,7 @@ fn random_histories_reach_every_step() {
 
 /// Executes every block of `chain` again on `store`.
 fn replay(chain: &Chain, store: Arc<dyn Store>) -> Head {
-    let ledger = Ledger::open(store, genesis(ChainParams::default())).unwrap();
+    let ledger = Ledger::open(store, genesis(rules())).unwrap();
     let view = chain.view();
     for height in 1..=view.head().height {
         let block = view.block(height).unwrap().unwrap();
@@ -280,7 +331,7 @@ proptest! {
 
     #[test]
     fn every_law_holds_over_random_histories(history in ops()) {
-        let mut chain = Chain::with_nodes(6);
+        let mut chain = six_nodes();
         play(&mut chain, &history);
     }
 }
@@ -290,7 +341,7 @@ proptest! {
 
     #[test]
     fn a_history_replays_to_the_same_head_on_disk_and_in_memory(history in ops()) {
-        let mut chain = Chain::with_nodes(6);
+        let mut chain = six_nodes();
         play(&mut chain, &history);
         let head = chain.view().head().clone();
         prop_assert_eq!(&replay(&chain, Arc::new(MemStore::new())), &head);
