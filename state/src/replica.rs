@@ -5,7 +5,7 @@
 //!    ^                     |                           |
 //!    +---- node lost, refused, service ended ----------+---- too often ----> Failed
 //! ```
-//! A job that several nodes verify is not held but `Verifying`: see [`crate::verified`].
+//! A job that several nodes verify is not held but `Verifying`: see `verified`.
 //! A stop order removes what is pending at once; what a node holds goes when the node reports the end or is lost.
 //! Owns the indices beside the records (pending, by node) and the counters of the deployment, and nothing else
 //! changes them.

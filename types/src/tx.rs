@@ -143,10 +143,6 @@ pub struct DeploySpec {
 }
 
 /// What a node reports of one replica that it runs.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "decoded once and kept by value; a box would cost an allocation each"
-)]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ReplicaEvent {

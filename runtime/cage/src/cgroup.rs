@@ -163,7 +163,8 @@ pub(crate) fn acquire(limits: &Limits, weaker: &mut Vec<String>) -> Result<Slot,
         if !groups.iter().all(|g| drained(&g.dir)) {
             continue; // a process of an earlier cage is stuck in there: leave it alone
         }
-        let mut slot = Slot { index, groups, oom_kills_before: 0, cpu_before_us: 0, homes: Vec::new(), _lock: lock };
+        let mut slot =
+            Slot { index, groups, oom_kills_before: 0, cpu_before_us: 0, homes: Vec::new(), _lock: lock };
         slot.limit(limits, weaker);
         slot.oom_kills_before = slot.oom_count();
         slot.cpu_before_us = slot.cpu_total_us().unwrap_or(0);
@@ -345,9 +346,7 @@ impl Slot {
 fn home_in(line: &str, group: &Group, mount: &Path) -> Option<PathBuf> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (names, path) = (fields.next()?, fields.next()?);
-    let serves = |name: &str| {
-        CONTROLLERS.iter().any(|(c, n)| *n == name && group.serves.contains(c))
-    };
+    let serves = |name: &str| CONTROLLERS.iter().any(|(c, n)| *n == name && group.serves.contains(c));
     let same = if group.unified { names.is_empty() } else { names.split(',').any(serves) };
     same.then(|| mount.join(path.trim_start_matches('/')))
 }

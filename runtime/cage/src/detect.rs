@@ -54,9 +54,13 @@ pub fn detect() -> Result<Capabilities, Error> {
         tried("landlock", false, "second wall", "the other walls still stand", || {
             sys::landlock_abi().map(drop)
         }),
-        tried("pinned", false, "filtered calls of a traced program stop", "no run reaches level pinned", || {
-            inside(tracing)
-        }),
+        tried(
+            "pinned",
+            false,
+            "filtered calls of a traced program stop",
+            "no run reaches level pinned",
+            || inside(tracing),
+        ),
     ];
     let hierarchies = cgroup::hierarchies();
     let rows = [

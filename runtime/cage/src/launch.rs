@@ -116,7 +116,19 @@ pub(crate) fn launch(
         let Ends { control, status, stdin, stdout, stderr } = ends;
         let pidfd = pidfd.try_clone().map_err(|e| Error::launch("keep the cage's descriptor", e))?;
         let traced = program.map(|program| (program, status));
-        Ok(Running { pid, pidfd, control, stdin, stdout, stderr, upper, user_namespace, barriers, traced, sockets })
+        Ok(Running {
+            pid,
+            pidfd,
+            control,
+            stdin,
+            stdout,
+            stderr,
+            upper,
+            user_namespace,
+            barriers,
+            traced,
+            sockets,
+        })
     };
     finish().inspect_err(|_| {
         let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL, None);

@@ -114,7 +114,9 @@ fn run(
             if let Some(slot) = slot.as_mut().filter(|_| pinned)
                 && let Err(e) = slot.join(&tasks)
             {
-                ledger.barriers.weaker(format!("what the supervisor allocates for the cage is not bounded: {e}"));
+                ledger
+                    .barriers
+                    .weaker(format!("what the supervisor allocates for the cage is not bounded: {e}"));
             }
             let output = match read_output(spec, &mut cage, given, streams)? {
                 Ok(output) => output,
@@ -156,7 +158,7 @@ fn read_output(
     for (stream, source) in streams.iter_mut().zip(pipes) {
         stream.attach(source).map_err(|e| supervise_error("read the output", e))?;
     }
-    Ok(Ok(Output::Streams(streams)))
+    Ok(Ok(Output::Streams(Box::new(streams))))
 }
 
 pub(crate) fn supervise_error(step: &'static str, source: io::Error) -> Error {

@@ -48,7 +48,7 @@ struct Input {
 /// Who reads the program's output.
 pub(crate) enum Output {
     /// This loop.
-    Streams([Stream; 2]),
+    Streams(Box<[Stream; 2]>),
     /// The tracer, for whom it is a part of the run.
     Tracer(Session),
 }
@@ -258,7 +258,10 @@ impl<'a> Watch<'a> {
         self.ledger.sample(self.slot.as_ref());
         let mut exit = self.exit(init);
         let (out, err, traced) = match self.output.take().expect("the account is given once") {
-            Output::Streams([out, err]) => (out, err, None),
+            Output::Streams(streams) => {
+                let [out, err] = *streams;
+                (out, err, None)
+            }
             Output::Tracer(session) => {
                 let (finished, [out, err]) = session.join();
                 match (&finished.status, self.killed) {

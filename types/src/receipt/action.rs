@@ -29,10 +29,6 @@ pub enum UnassignReason {
 }
 
 /// Body of an Action receipt.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "decoded once and kept by value; a box would cost an allocation each"
-)]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "action")]
 pub enum Action {

@@ -219,7 +219,7 @@ impl Supervisor {
     }
 
     /// Gives it the sockets that were made inside the cage, and the world.
-    pub(crate) fn connect(&mut self, sockets: Vec<OwnedFd>, outside: calls::outside::Outside) {
+    pub(in crate::pinned) fn connect(&mut self, sockets: Vec<OwnedFd>, outside: calls::outside::Outside) {
         self.classes.take_over(sockets, outside);
     }
 

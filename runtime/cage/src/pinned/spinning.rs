@@ -95,7 +95,8 @@ impl Supervisor {
                 Ok(Some(NOTHING))
             }
             found @ (Examination::Progressing | Examination::NotRecognised(_)) => {
-                self.burn.obstacle = if let Examination::NotRecognised(why) = found { Some(why) } else { None };
+                self.burn.obstacle =
+                    if let Examination::NotRecognised(why) = found { Some(why) } else { None };
                 ptrace::resume(tid, 0).map_err(fail)?;
                 Ok(None)
             }

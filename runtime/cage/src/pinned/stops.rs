@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use super::calls;
 use super::random::{Purpose, Stream};
 use super::spinning::{Burn, NOTHING};
-use super::tree::Tree;
 use super::task::{Call, Process, ProcessId, SpaceId, State, Task, TaskId, Woken};
+use super::tree::Tree;
 use super::{Stop, Supervisor};
 use crate::sys::{self, ptrace};
 
@@ -187,7 +187,7 @@ impl Supervisor {
     /// The task stands at the exit of its call: its own arguments come back.
     pub(super) fn leave_call(&mut self, id: TaskId) -> Result<i64, Stop> {
         let tid = self.tid(id);
-        let mut registers = ptrace::registers(tid).map_err(|e| Stop::broken("read registers", &e))?;
+        let registers = ptrace::registers(tid).map_err(|e| Stop::broken("read registers", &e))?;
         let task = self.task_mut(id);
         task.inside = false;
         let now = Call::of(&registers);

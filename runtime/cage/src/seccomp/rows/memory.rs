@@ -55,7 +55,10 @@ pub(super) const MAPPINGS: Part = part(
         scanned("pkey_mprotect", libc::SYS_pkey_mprotect, "own protection keys"),
         own("munmap", libc::SYS_munmap, "own address space"),
         row("mremap", libc::SYS_mremap, "own address space")
-            .trap(Class::Memory, "made by the kernel, unless it would move code whose instructions are trapped")
+            .trap(
+                Class::Memory,
+                "made by the kernel, unless it would move code whose instructions are trapped",
+            )
             .tested("code_does_not_move_unseen"),
         own("brk", libc::SYS_brk, "own address space"),
         row("remap_file_pages", libc::SYS_remap_file_pages, "own mappings")

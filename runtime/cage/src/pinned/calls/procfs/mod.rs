@@ -29,8 +29,7 @@ pub(super) enum Node {
 }
 
 /// Texts about the machine.
-const MACHINE: &[&str] =
-    &["cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "uptime", "version"];
+const MACHINE: &[&str] = &["cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "uptime", "version"];
 /// Links at the top.
 const LINKS: &[&str] = &["mounts", "self", "thread-self"];
 /// The kernel's own files about a process: they hold what the program itself put there.
@@ -41,8 +40,20 @@ const MAGIC: &[&str] = &["cwd", "exe", "root"];
 const DIRECTORIES: &[&str] = &["fd", "fdinfo", "task"];
 /// Texts about a process.
 const TEXTS: &[&str] = &[
-    "auxv", "cgroup", "gid_map", "limits", "maps", "mountinfo", "mounts", "oom_score", "oom_score_adj", "setgroups",
-    "stat", "statm", "status", "uid_map",
+    "auxv",
+    "cgroup",
+    "gid_map",
+    "limits",
+    "maps",
+    "mountinfo",
+    "mounts",
+    "oom_score",
+    "oom_score_adj",
+    "setgroups",
+    "stat",
+    "statm",
+    "status",
+    "uid_map",
 ];
 const REGULAR: u8 = libc::DT_REG;
 const DIRECTORY: u8 = libc::DT_DIR;
@@ -146,8 +157,12 @@ fn entries(cage: &Supervisor, dir: &str) -> Option<Vec<(String, u8)>> {
     match rest {
         [] => {
             let task = pid.contains('/');
-            let directories: Vec<&str> = DIRECTORIES.iter().copied().filter(|d| !task || *d != "task").collect();
-            Some([all(NATIVE, REGULAR), all(TEXTS, REGULAR), all(MAGIC, LINK), all(&directories, DIRECTORY)].concat())
+            let directories: Vec<&str> =
+                DIRECTORIES.iter().copied().filter(|d| !task || *d != "task").collect();
+            Some(
+                [all(NATIVE, REGULAR), all(TEXTS, REGULAR), all(MAGIC, LINK), all(&directories, DIRECTORY)]
+                    .concat(),
+            )
         }
         // Numbers of descriptors and of threads: the program's own doing.
         [which @ ("fd" | "fdinfo" | "task")] => {
@@ -157,7 +172,8 @@ fn entries(cage: &Supervisor, dir: &str) -> Option<Vec<(String, u8)>> {
                 _ => DIRECTORY,
             };
             let names = cage.tree()?.names(format!("/proc/{pid}/{which}").as_bytes()).ok()?;
-            let numbers = names.into_iter().filter_map(|(name, _)| name.into_string().ok()).filter(|n| is_number(n));
+            let numbers =
+                names.into_iter().filter_map(|(name, _)| name.into_string().ok()).filter(|n| is_number(n));
             Some(numbers.map(|name| (name, kind)).collect())
         }
         _ => None,

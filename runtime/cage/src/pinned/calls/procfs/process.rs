@@ -200,8 +200,11 @@ fn inner_ids(ids: &str, map: &str) -> String {
         let row = rows.iter().find(|[_, outer, count]| id.checked_sub(*outer).is_some_and(|n| n < *count));
         row.map_or(NOBODY, |[inner, outer, _]| inner + (id - outer))
     };
-    let ids: Vec<String> =
-        ids.split_whitespace().filter_map(|id| id.parse().ok()).map(|id: u64| inner(id).to_string()).collect();
+    let ids: Vec<String> = ids
+        .split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .map(|id: u64| inner(id).to_string())
+        .collect();
     ids.join("\t")
 }
 
