@@ -143,6 +143,10 @@ pub struct DeploySpec {
 }
 
 /// What a node reports of one replica that it runs.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "decoded once and kept by value; a box would cost an allocation each"
+)]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ReplicaEvent {
@@ -224,10 +228,6 @@ pub struct Report {
 }
 
 /// What a transaction does.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "decoded once and kept by value; a box would cost an allocation each"
-)]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TxBody {
