@@ -77,6 +77,7 @@ fn default_witness_bytes() -> u64 {
 }
 
 /// What a contained run came to.
+#[expect(clippy::large_enum_variant, reason = "made once a run and kept by value")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WasmVerdict {
