@@ -110,7 +110,7 @@ impl Town {
         self.block(TxBody::RegisterNode(NodeSpec {
             name: name("node")?,
             peer_id: PeerIdBytes(vec![1; 32]),
-            capacity: Resources { disk_bytes: 1 << 30, ..resources.clone() },
+            capacity: Resources { disk_bytes: 1 << 30, ..resources },
             cage_level: CageLevel::Pinned,
             wasm_level: CageLevel::Pinned,
             runs_oci: true,
