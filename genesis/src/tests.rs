@@ -9,7 +9,7 @@ use metanode_types::params::ChainParams;
 use metanode_types::quantity::Amount;
 
 /// Chain id of [`spec`]. It changes only together with every chain in existence: that needs an ADR.
-const GOLDEN_CHAIN_ID: &str = "0x39fc95dd65110b2660ec61aa8a201fa14db4f100624fea3fc7446e70f94a3028";
+const GOLDEN_CHAIN_ID: &str = "0x442b3b75448d5241eeb8ca67af82b8797eda8fc30e03ff84552f26a503c323e4";
 /// The file of [`spec`], byte by byte.
 const GOLDEN_JSON: &str = include_str!("../tests/golden.json");
 
