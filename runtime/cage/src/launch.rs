@@ -76,10 +76,8 @@ pub(crate) fn launch(
     let (control, control_child) =
         sys::packet_pair().map_err(|e| Error::launch("make the control socket", e))?;
     let (status, status_child) = pipe("make the status pipe")?;
-    let (mut stdin_child, stdin) = pipe("make standard input")?;
-    if let Some(input) = input {
-        stdin_child = input;
-    }
+    let (stdin_child, stdin) = pipe("make standard input")?;
+    let stdin_child = input.unwrap_or(stdin_child);
     let (stdout, stdout_child) = pipe("make standard output")?;
     let (stderr, stderr_child) = pipe("make standard error")?;
     let groups = |e| Error::launch("open the cgroup", e);
