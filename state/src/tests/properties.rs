@@ -299,7 +299,7 @@ fn play(chain: &mut Chain, history: &[(u64, Vec<Op>)]) -> BTreeMap<&'static str,
 
 /// The laws above would hold of nothing, too: the histories reach every step of a verified job.
 #[test]
-fn random_histories_reach_every_step() {
+fn random_histories_reach_every_step_slow() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for _ in 0..96 {
@@ -330,7 +330,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_law_holds_over_random_histories(history in ops()) {
+    fn every_law_holds_over_random_histories_slow(history in ops()) {
         let mut chain = six_nodes();
         play(&mut chain, &history);
     }
