@@ -59,7 +59,7 @@ fn check_all(runs: usize, budget: Option<Duration>) {
             continue;
         }
         if budget.is_some_and(|most| begin.elapsed() > most) {
-            println!("{}: left to the slow tier, the time is over", program.name);
+            println!("{}: left to the soak tier, the time is over", program.name);
             continue;
         }
         match check(&bench, &program, runs) {
